@@ -1,0 +1,5 @@
+"""`python -m lazyllm` is the `lazyllm` command."""
+
+from .cli import main
+
+main()

@@ -1,0 +1,63 @@
+"""`lazyllm deploy`: a model's folder in, a URL out."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from . import options
+from .keywords import one_positional, parse, show
+
+EPILOG = """
+\b
+Examples:
+  lazyllm deploy runs/mine                      stays in the foreground; Ctrl-C ends the server
+  lazyllm deploy --detach runs/mine             prints the URL and returns; lazyllm stop ends the server
+  lazyllm deploy path/to/model --port 8000 --engine transformers
+  lazyllm deploy --keywords                     every option of the engine
+
+\b
+MODEL is a model's folder, or a folder that lazyllm finetune filled (its lazyllm_merge is served).
+The URL is printed to stdout once the server answers, everything else to stderr.
+"""
+
+
+@click.command(context_settings=options.FREE_OPTIONS, epilog=EPILOG)
+@options.component_arguments("MODEL")
+@click.option("--engine", metavar="NAME", help="Engine in lazyllm.deploy (default: transformers).")
+@options.launcher
+@options.detach
+@options.dry_run
+@options.keywords
+@options.as_json
+@click.pass_context
+def deploy(
+    ctx: click.Context,
+    rest: tuple[str, ...],
+    engine: str | None,
+    launcher: str | None,
+    detach: bool,
+    dry_run: bool,
+    keywords: bool,
+    as_json: bool,
+) -> None:
+    """Serve the model in the folder MODEL. Further --options are keywords of the engine, such as --port."""
+    from ..module.choose import choose
+
+    engine_class = choose("deploy", engine)
+    if keywords:
+        show(engine_class, as_json)
+        return
+    positional, given = parse(engine_class, rest, ctx.command)
+    model = one_positional(positional, "MODEL, the folder of the model", ctx.command)
+    with options.mode_of(dry_run):
+        job = engine_class(launcher=launcher, **given).start(model, detach=detach)
+        job.wait_ready()
+        if dry_run:
+            return
+    found = {"job": job.id, "url": job.url, "status": str(job.status)}
+    click.echo(json.dumps(found, ensure_ascii=False) if as_json else job.url)
+    if not detach:
+        click.echo("Ctrl-C ends the server.", err=True)
+        job.wait()

@@ -1,0 +1,102 @@
+"""`lazyllm ps`, `logs`, `stop` and `reap`: jobs, from any terminal, after the one that started them is gone too."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING
+
+import click
+
+from ..errors import InputError
+from . import options
+
+if TYPE_CHECKING:
+    from ..jobs.manage import JobInfo
+
+
+@click.command()
+@click.option("--all", "-a", "everything", is_flag=True, help="Ended jobs too.")
+@options.as_json
+def ps(everything: bool, as_json: bool) -> None:
+    """List jobs: what runs, and where it is served."""
+    from ..jobs import manage
+
+    found = manage.ps(running=not everything)
+    if as_json:
+        click.echo(json.dumps([job.to_json() for job in found], ensure_ascii=False, indent=2))
+        return
+    if not found:
+        click.echo("no job runs" + ("" if everything else "; lazyllm ps --all lists those that ended"), err=True)
+        return
+    rows = [("ID", "STATE", "AGE", "WHERE", "NAME", "URL"), *(_row(job) for job in found)]
+    widths = [max(len(row[i]) for row in rows) for i in range(6)]
+    for row in rows:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _row(job: JobInfo) -> tuple[str, ...]:
+    state = "Ready" if job.ready and not job.state.ended else str(job.state)
+    if job.exit_code:
+        state = f"{state} ({job.exit_code})"
+    name = " ".join(job.name.split())
+    return job.id, state, _age(job.created), job.launcher, name[:40], job.url or job.reason or ""
+
+
+def _age(since: float) -> str:
+    seconds = max(0, int(time.time() - since))
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds // size} {unit}"
+    return f"{seconds} s"
+
+
+@click.command()
+@click.argument("job")
+@click.option("--follow", "-f", is_flag=True, help="Go on until the job ends; Ctrl-C leaves the job alone.")
+@click.option("--tail", "-n", "lines", type=click.IntRange(min=0), help="Only the last N lines.")
+def logs(job: str, follow: bool, lines: int | None) -> None:
+    """Show the output of JOB: an id, the beginning of one, a name, a PID or a URL."""
+    from ..jobs import manage
+
+    for line in manage.logs(job, follow=follow, lines=lines):
+        click.echo(line)
+
+
+@click.command()
+@click.argument("jobs", nargs=-1, metavar="JOB...")
+@click.option("--all", "-a", "everything", is_flag=True, help="Every job that runs.")
+@click.option("--force", is_flag=True, help="Kill at once instead of asking first.")
+@options.as_json
+def stop(jobs: tuple[str, ...], everything: bool, force: bool, as_json: bool) -> None:
+    """End each JOB (an id, a name, a PID or a URL) and prove that its processes and ports are gone."""
+    from ..jobs import manage
+
+    if bool(jobs) is everything:
+        raise InputError("Name the jobs to stop, or give --all.", hint="lazyllm ps")
+    wanted = [job.id for job in manage.ps(running=True)] if everything else [manage.find(key).id for key in jobs]
+    stopped = [manage.stop(key, force=force) for key in wanted]
+    if as_json:
+        click.echo(json.dumps([job.to_json() for job in stopped], ensure_ascii=False, indent=2))
+        return
+    for job in stopped:
+        click.echo(f"{job.id}  {job.state}  {job.reason or ''}".rstrip())
+    if not stopped:
+        click.echo("no job runs", err=True)
+
+
+@click.command()
+@options.as_json
+def reap(as_json: bool) -> None:
+    """Find and end what outlived its owner: jobs whose caller or supervisor is gone, and their stray processes."""
+    from ..jobs import manage
+
+    found = manage.reap()
+    if as_json:
+        click.echo(json.dumps([job.to_json() for job in found], ensure_ascii=False, indent=2))
+        return
+    for job in found:
+        left = f", still alive: {job.left}" if job.left else ""
+        click.echo(f"{job.id}  {job.name}: {job.reason}; ended {job.pids}{left}")
+    if not found:
+        click.echo("nothing was left behind", err=True)

@@ -1,0 +1,106 @@
+"""Options of trainers and engines on the command line: `--lora-r 16` is the keyword `lora_r=16`."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from ..errors import InputError, near
+
+BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+NOT_OPTIONS = ("self", "base_model", "target_path", "launcher", "kw")
+
+
+def keywords_of(cls: Any) -> dict[str, Any]:
+    """Return the keywords that `cls` takes, with their defaults: those of its constructor and of its `defaults`."""
+    own = {
+        name: parameter.default
+        for name, parameter in inspect.signature(cls.__init__).parameters.items()
+        if name not in NOT_OPTIONS and parameter.kind is not parameter.VAR_POSITIONAL
+    }
+    return {**own, **cls.defaults}
+
+
+def parse(cls: Any, args: Sequence[str], command: click.Command) -> tuple[list[str], dict[str, Any]]:
+    """Return the positional arguments and the keywords for `cls` that are left on a command line.
+
+    A keyword is written `--name value` or `--name=value`; one that is true or false may stand alone.
+
+    Raises:
+        InputError: an option that neither `cls` nor the command knows, or a value of another type.
+    """
+    known = keywords_of(cls)
+    spelling = {name.replace("-", "_"): name for name in known}
+    options = [o.lstrip("-").replace("-", "_") for p in command.params for o in p.opts if o.startswith("--")]
+    positional: list[str] = []
+    found: dict[str, Any] = {}
+    rest = list(args)
+    while rest:
+        item = rest.pop(0)
+        if not item.startswith("--"):
+            positional.append(item)
+            continue
+        name, equals, value = item[2:].partition("=")
+        plain = name.replace("-", "_")
+        if plain not in spelling:
+            raise InputError(
+                f"{cls.__name__} has no option --{name}. {near(plain, [*spelling, *options])}",
+                hint=f"lazyllm {command.name} --keywords lists them.",
+            )
+        default = known[spelling[plain]]
+        if not equals:
+            value = _next_value(name, rest, default)
+        found[spelling[plain]] = convert(name, value, default)
+    return positional, found
+
+
+def _next_value(name: str, rest: list[str], default: Any) -> str:
+    if isinstance(default, bool) and (not rest or rest[0].lower() not in BOOLEANS):
+        return "true"
+    if not rest:
+        raise InputError(f"--{name} needs a value.")
+    return rest.pop(0)
+
+
+def one_positional(args: Sequence[str], what: str, command: click.Command) -> str:
+    """Return the only positional argument; none or several are an error."""
+    if len(args) == 1 and args[0]:
+        return args[0]
+    said = f"unexpected {args[1]!r}" if len(args) > 1 else "it is missing"
+    raise InputError(f"lazyllm {command.name} takes one {what}: {said}.", hint=f"lazyllm {command.name} --help")
+
+
+def convert(name: str, text: str, default: Any) -> Any:
+    """Return `text` as the type of the keyword's default; without one, as the JSON value that it is, else as text."""
+    if isinstance(default, bool):
+        if text.lower() in BOOLEANS:
+            return BOOLEANS[text.lower()]
+        raise InputError(f"--{name} {text!r} is neither true nor false.")
+    if isinstance(default, (int, float)):
+        try:
+            return type(default)(text)
+        except ValueError:
+            what = "whole number" if isinstance(default, int) else "number"
+            raise InputError(f"--{name} {text!r} is no {what}.") from None
+    if isinstance(default, str):
+        return text
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def show(cls: Any, as_json: bool) -> None:
+    """Print the keywords of `cls` and their defaults."""
+    known = keywords_of(cls)
+    if as_json:
+        click.echo(json.dumps(known, ensure_ascii=False, default=str))
+        return
+    click.echo(f"Options of {cls.__name__}, with their defaults:")
+    width = max((len(name) for name in known), default=0)
+    for name, value in known.items():
+        click.echo(f"  --{name.replace('_', '-'):<{width}}  {value!r}")

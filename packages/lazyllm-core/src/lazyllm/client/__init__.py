@@ -1,0 +1,1 @@
+"""Clients: how a served model is asked."""

@@ -1,0 +1,61 @@
+"""A client of engines with a protocol of their own, which their deploy class describes."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ..errors import InputError, near
+from .transport import Transport
+
+
+class EngineClient:
+    """Asks `url` as `engine` says: its message_format, keys_name_handle, extract_result, stream_* .
+
+    Args:
+        engine: a class of `lazyllm.deploy` (see `LazyLLMDeployBase`) whose message_format is not None.
+    """
+
+    def __init__(self, url: str, engine: Any, *, timeout: float | None = 600.0) -> None:
+        if engine.message_format is None:
+            raise InputError(f"{engine.__name__} has no message_format: it is asked in the openai protocol.")
+        headers = engine.default_headers
+        self._http = Transport(url, headers=dict(headers) if isinstance(headers, Mapping) else {}, timeout=timeout)
+        self._engine = engine
+
+    @property
+    def url(self) -> str:
+        return self._http.url
+
+    def request(self, prompt: Any, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the body: the engine's format with the prompt, and the parameters wherever the format has them."""
+        keys = self._engine.keys_name_handle or {"inputs": "inputs"}
+        body: dict[str, Any] = copy.deepcopy(dict(self._engine.message_format))
+        body[keys["inputs"]] = prompt
+        nested = [part for part in body.values() if isinstance(part, dict)]
+        for name, value in parameters.items():
+            key = keys.get(name, name)
+            home = next((part for part in (body, *nested) if key in part), None)
+            if home is None:
+                known = [k for part in (body, *nested) for k in part]
+                raise InputError(f"{self._engine.__name__} takes no parameter {name!r}. {near(name, known)}")
+            home[key] = value
+        return body
+
+    def ask(self, prompt: Any, *, timeout: float | None = None, **parameters: Any) -> Any:
+        """Return the answer."""
+        text = self._http.fetch("POST", "", self.request(prompt, parameters), timeout=timeout)
+        return self._engine.extract_result(text, prompt)
+
+    def stream(self, prompt: Any, *, timeout: float | None = None, **parameters: Any) -> Iterator[str]:
+        """Yield the answer as it comes."""
+        body = self.request(prompt, parameters)
+        if "stream" in body:
+            body["stream"] = True
+        delimiter = self._engine.stream_parse_parameters().get("delimiter", b"\n")
+        for piece in self._http.pieces(self._engine.stream_url_suffix(), body, delimiter, timeout=timeout):
+            yield self._engine.extract_result(piece, prompt)
+
+    def close(self) -> None:
+        self._http.close()

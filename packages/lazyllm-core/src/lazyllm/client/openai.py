@@ -1,0 +1,96 @@
+"""A client of servers that speak the OpenAI protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ..configs import config
+from ..errors import InputError, ServiceError
+from .transport import Transport
+
+SPELLINGS = {"max_new_tokens": "max_tokens", "stop_sequences": "stop"}
+"""Historic names of request parameters → the protocol's"""
+
+
+class OpenAIClient:
+    """Asks `url` (`http://host:port/v1`): prompts that are strings go to /completions, messages to /chat/completions.
+
+    Args:
+        model: the model's name; by default the first that the server lists.
+        api_key: by default `config["api_key"]`.
+        timeout: seconds without a byte after which a request is given up.
+    """
+
+    def __init__(
+        self, url: str, *, model: str | None = None, api_key: str | None = None, timeout: float | None = 600.0
+    ) -> None:
+        key = api_key or config["api_key"]
+        self._http = Transport(url, headers={"Authorization": f"Bearer {key}"} if key else {}, timeout=timeout)
+        self._model = model
+
+    @property
+    def url(self) -> str:
+        return self._http.url
+
+    def models(self) -> list[str]:
+        """Return the names of the models that are served."""
+        answer = self._http.fetch_json("GET", "/models", timeout=30)
+        try:
+            return [model["id"] for model in answer["data"]]
+        except (TypeError, KeyError):
+            raise ServiceError(f"{self.url}/models is not of the OpenAI protocol: {str(answer)[:200]}") from None
+
+    @property
+    def model(self) -> str:
+        if self._model is None:
+            names = self.models()
+            if not names:
+                raise ServiceError(f"{self.url} serves no model.")
+            self._model = names[0]
+        return self._model
+
+    def request(self, prompt: str | Mapping[str, Any], parameters: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+        """Return the path and the body for a prompt: a string, or a mapping with `messages`."""
+        body: dict[str, Any] = {"model": self.model}
+        for name, value in parameters.items():
+            body[SPELLINGS.get(name, name)] = value
+        if body.pop("do_sample", None) is False:
+            body["temperature"] = 0
+        if isinstance(prompt, str):
+            return "/completions", {**body, "prompt": prompt}
+        if isinstance(prompt, Mapping) and isinstance(prompt.get("messages"), (list, tuple)):
+            extra = {k: v for k, v in prompt.items() if k != "tools" or v}
+            return "/chat/completions", {**body, **extra}
+        raise InputError(f"A prompt is a string or a mapping with 'messages', not {prompt!r}.")
+
+    def ask(self, prompt: str | Mapping[str, Any], *, timeout: float | None = None, **parameters: Any) -> Any:
+        """Return the answer's text; with tool calls, the assistant's whole message; with n > 1, a list."""
+        path, body = self.request(prompt, parameters)
+        answer = self._http.fetch_json("POST", path, body, timeout=timeout)
+        try:
+            found = [_content(choice) for choice in answer["choices"]]
+        except (TypeError, KeyError):
+            raise ServiceError(f"{self.url}{path} answered without choices: {str(answer)[:200]}") from None
+        return found[0] if len(found) == 1 else found
+
+    def stream(
+        self, prompt: str | Mapping[str, Any], *, timeout: float | None = None, **parameters: Any
+    ) -> Iterator[str]:
+        """Yield the answer's text as it comes. Closing the iterator ends the request."""
+        path, body = self.request(prompt, parameters)
+        for event in self._http.events(path, {**body, "stream": True}, timeout=timeout):
+            for choice in event.get("choices") or ():
+                text = choice.get("text") or (choice.get("delta") or {}).get("content")
+                if text:
+                    yield text
+
+    def close(self) -> None:
+        self._http.close()
+
+
+def _content(choice: Mapping[str, Any]) -> Any:
+    if "message" not in choice:
+        return choice["text"]
+    message = choice["message"]
+    return message if message.get("tool_calls") else message.get("content") or ""

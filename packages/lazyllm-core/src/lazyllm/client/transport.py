@@ -1,0 +1,142 @@
+"""HTTP for the clients: connections that are reused, errors in words, streams that must end properly."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from ..errors import InputError, ServiceError
+
+if TYPE_CHECKING:
+    import httpx
+
+CONNECT_TIMEOUT = 10.0
+CONNECT_RETRIES = 3
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+class Transport:
+    """One server's connections. Failed connections are tried again, requests that were sent are not.
+
+    Args:
+        url: where the server is, `http://host:port/...`.
+        headers: sent with each request.
+        timeout: seconds without a byte after which a request is given up; None waits for ever.
+    """
+
+    def __init__(self, url: str, *, headers: Mapping[str, str] | None = None, timeout: float | None = 600.0) -> None:
+        parts = urlsplit(url) if isinstance(url, str) else None
+        if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
+            raise InputError(f"{url!r} is no URL of a server: expected http://HOST:PORT/PATH.")
+        self.url = url.rstrip("/")
+        self._local = parts.hostname in LOOPBACK
+        self._headers = dict(headers or {})
+        self._timeout = timeout
+        self._client: httpx.Client | None = None
+
+    @property
+    def client(self) -> httpx.Client:
+        if self._client is None:
+            import httpx
+
+            self._client = httpx.Client(
+                headers=self._headers,
+                timeout=httpx.Timeout(self._timeout, connect=CONNECT_TIMEOUT),
+                transport=httpx.HTTPTransport(retries=CONNECT_RETRIES) if self._local else None,
+                mounts=None if self._local else {"all://": httpx.HTTPTransport(retries=CONNECT_RETRIES)},
+                trust_env=not self._local,
+            )
+        return self._client
+
+    def close(self) -> None:
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+    @contextmanager
+    def _request(self, method: str, path: str, body: Any, timeout: float | None) -> Iterator[httpx.Response]:
+        import httpx
+
+        seconds = self._timeout if timeout is None else timeout
+        limits = httpx.Timeout(seconds, connect=CONNECT_TIMEOUT if seconds is None else min(seconds, CONNECT_TIMEOUT))
+        url = f"{self.url}{path}"
+        try:
+            with self.client.stream(method, url, json=body, timeout=limits) as response:
+                if response.status_code >= 400:
+                    response.read()
+                    raise _refusal(response, url)
+                yield response
+        except httpx.ConnectError as error:
+            raise ServiceError(
+                f"No server answers at {url}: {error}.", hint="lazyllm ps shows what is being served."
+            ) from None
+        except httpx.TimeoutException:
+            raise ServiceError(f"{url} did not answer within {seconds:g} s.") from None
+        except httpx.TransportError as error:
+            raise ServiceError(f"The connection to {url} broke: {error or type(error).__name__}.") from None
+
+    def fetch(self, method: str, path: str, body: Any = None, *, timeout: float | None = None) -> str:
+        """Return the text of a response."""
+        with self._request(method, path, body, timeout) as response:
+            response.read()
+            return response.text
+
+    def fetch_json(self, method: str, path: str, body: Any = None, *, timeout: float | None = None) -> Any:
+        """Return the JSON value of a response."""
+        text = self.fetch(method, path, body, timeout=timeout)
+        try:
+            return json.loads(text)
+        except ValueError:
+            raise ServiceError(f"{self.url}{path} answered with something else than JSON: {text[:200]!r}.") from None
+
+    def events(self, path: str, body: Any, *, timeout: float | None = None) -> Iterator[Any]:
+        """Yield the JSON values of a server-sent event stream up to `[DONE]`.
+
+        Raises:
+            ServiceError: the stream holds an error (which may come with HTTP 200), or breaks off before `[DONE]`.
+        """
+        with self._request("POST", path, body, timeout) as response:
+            for line in response.iter_lines():
+                if not line.startswith("data:"):
+                    continue
+                data = line[5:].strip()
+                if data == "[DONE]":
+                    return
+                try:
+                    value = json.loads(data)
+                except ValueError:
+                    raise ServiceError(f"{self.url}{path} streamed something else than JSON: {data[:200]!r}.") from None
+                if isinstance(value, dict) and value.get("error"):
+                    raise ServiceError(f"{self.url}{path} broke off: {_error_text(value)}", status=200)
+                yield value
+        raise ServiceError(f"The stream of {self.url}{path} broke off before its end.", status=200)
+
+    def pieces(self, path: str, body: Any, delimiter: bytes, *, timeout: float | None = None) -> Iterator[str]:
+        """Yield the non-empty parts of a streamed response that `delimiter` separates."""
+        held = b""
+        with self._request("POST", path, body, timeout) as response:
+            for chunk in response.iter_bytes():
+                *whole, held = (held + chunk).split(delimiter)
+                yield from (part.decode("utf-8", "replace") for part in whole if part)
+        if held:
+            yield held.decode("utf-8", "replace")
+
+
+def _error_text(value: Any) -> str:
+    error = value.get("error", value.get("detail", value)) if isinstance(value, dict) else value
+    message = error.get("message") if isinstance(error, dict) else None
+    return str(message or error)
+
+
+def _refusal(response: httpx.Response, url: str) -> ServiceError:
+    try:
+        said = _error_text(response.json())
+    except ValueError:
+        said = response.text[:500]
+    hint = None
+    if response.status_code == 401:
+        hint = "Set LAZYLLM_API_KEY to the key that the server was started with."
+    return ServiceError(f"{url} answered {response.status_code}: {said}", hint=hint, status=response.status_code)

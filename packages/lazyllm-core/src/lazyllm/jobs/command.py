@@ -1,0 +1,145 @@
+"""What a job runs: steps of argv items, environment, files and the service or path that comes out of it.
+
+Nothing here is shell text. An argv item is a string, passed on byte for byte, or a `Ref` that the runner
+fills in on the machine where the job runs: a port can only be chosen where it will be bound.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from ..errors import InputError
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """A value known only where the job runs: a `port` by name, the `host` to bind, or a `file` of the command's."""
+
+    kind: Literal["port", "host", "file"]
+    name: str = ""
+
+    def __str__(self) -> str:
+        return f"<{self.name or self.kind}>"
+
+    def to_json(self) -> dict[str, str]:
+        return {"ref": self.kind, "name": self.name} if self.name else {"ref": self.kind}
+
+
+Arg = str | Ref
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One program: `argv` (the first item is looked up on PATH) and a `name` for messages such as "merge failed"."""
+
+    argv: tuple[Arg, ...]
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "argv", tuple(self.argv))
+        if not self.argv:
+            raise InputError("A step needs at least the program to run; its argv is empty.")
+        for item in self.argv:
+            if not isinstance(item, (str, Ref)):
+                raise InputError(f"argv items are strings or Ref, not {type(item).__name__}: {item!r}.")
+            if isinstance(item, str) and "\0" in item:
+                raise InputError(f"No program can be given an argument with a NUL character in it: {item!r}.")
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What a job serves: `protocol` under `path` of a named port. Ready once `health` answers 2xx, in `timeout` s."""
+
+    port: str = "port"
+    path: str = "/v1"
+    protocol: str = "openai"
+    health: str = "/health"
+    timeout: float = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A job's whole description.
+
+    Args:
+        steps: programs that run one after another; the first that fails fails the job.
+        env: variables added to the launcher's environment.
+        secrets: the same, but kept in a file of mode 0600 and shown nowhere.
+        files: name → text; written into the job's folder before the start, referred to by `Ref("file", name)`.
+        ports: name → wished port; None for a free one, chosen on the node that binds it.
+        service: what is served, if the job is a server.
+        result: what the job's caller gets when all steps are done (a path, usually).
+        scratch: paths that have no meaning once the job has ended; removed then.
+        log: file that the output goes to; the record links to it. By default the output is kept in the record.
+        cwd: working folder, the caller's by default.
+        title: a few words for `lazyllm ps`.
+    """
+
+    steps: tuple[Step, ...]
+    env: Mapping[str, str] = field(default_factory=dict)
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    files: Mapping[str, str] = field(default_factory=dict)
+    ports: Mapping[str, int | None] = field(default_factory=dict)
+    service: Service | None = None
+    result: str | None = None
+    scratch: tuple[str, ...] = ()
+    log: str | None = None
+    cwd: str | None = None
+    title: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "steps", tuple(self.steps))
+        if not self.steps:
+            raise InputError("A command needs at least one step.")
+        for step in self.steps:
+            for item in step.argv:
+                if isinstance(item, Ref):
+                    self._check_ref(item)
+        if self.service and self.service.port not in self.ports:
+            raise InputError(f"The service's port {self.service.port!r} is none of the command's: {list(self.ports)}.")
+        for name, port in self.ports.items():
+            if port is not None and (isinstance(port, bool) or not isinstance(port, int) or not 1 <= port <= 65535):
+                raise InputError(f"{name}={port!r} is no port: expected 1 to 65535, or None for a free one.")
+
+    def _check_ref(self, ref: Ref) -> None:
+        known: Iterable[str] = {"port": self.ports, "file": self.files, "host": ("",)}[ref.kind]
+        if ref.name not in known:
+            raise InputError(f"Ref {ref.kind} {ref.name!r} is not among the command's {ref.kind}s: {list(known)}.")
+
+    @classmethod
+    def of(cls, cmd: Command | str | Iterable[Arg], **options: Any) -> Command:
+        """Make a command of what authors write: an argv list, or shell text, which runs as `bash -c TEXT`."""
+        if isinstance(cmd, Command):
+            return cmd
+        if isinstance(cmd, str):
+            return cls((Step(("bash", "-c", cmd)),), title=cmd, **options)
+        if isinstance(cmd, (bytes, Mapping)) or not isinstance(cmd, Iterable):
+            raise InputError(f"A command is a string, a list of strings or a Command, not {cmd!r}.")
+        return cls((Step(tuple(cmd)),), **options)
+
+    def show(self) -> str:
+        """Return the command as a person would type it, refs as `<port>`, secrets left out; a line a step."""
+        env = " ".join(f"{k}={shlex.quote(v)}" for k, v in self.env.items())
+        lines = [" ".join(str(a) if isinstance(a, Ref) else shlex.quote(a) for a in step.argv) for step in self.steps]
+        return "\n".join(f"{env} {line}" if env else line for line in lines)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what the runner reads; secrets are not in it."""
+        service = self.service
+        return {
+            "steps": [
+                {"name": s.name, "argv": [a.to_json() if isinstance(a, Ref) else a for a in s.argv]} for s in self.steps
+            ],
+            "env": dict(self.env),
+            "files": sorted(self.files),
+            "ports": dict(self.ports),
+            "service": {f: getattr(service, f) for f in Service.__slots__} if service else None,
+            "result": self.result,
+            "scratch": list(self.scratch),
+            "log": self.log,
+            "cwd": self.cwd,
+            "title": self.title,
+        }

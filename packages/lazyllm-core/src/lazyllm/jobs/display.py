@@ -1,0 +1,86 @@
+"""Shows a job's lines to who started it: `[progress]` lines as a bar on a terminal, elsewhere one now and then."""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+from typing import Any
+
+from ..common.log import LOG
+
+PROGRESS = re.compile(r"\[progress\] (\S+) (\d+)/(\d+)(?: (.*))?$")
+EVERY = 5.0
+"""Seconds between two progress lines where there is no terminal."""
+
+
+class Display:
+    """Lines of one job. Whatever is shown goes to stderr, through the log or a bar."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._bar: Any = None
+        self._tasks: dict[str, Any] = {}
+        self._plain = not sys.stderr.isatty()
+        self._shown = 0.0
+        self._held = ""
+
+    def line(self, text: str) -> None:
+        """Show a line."""
+        match = PROGRESS.match(text)
+        if match is None:
+            self._write(text)
+        elif self._plain or not self._draw(*match.groups()):
+            self._throttle(text, last=match[2] == match[3])
+
+    def close(self) -> None:
+        """Show what was held back and take the bar down."""
+        if self._held:
+            self._write(self._held)
+            self._held = ""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+    def _write(self, text: str) -> None:
+        if self._bar is None:
+            LOG.info("%s: %s", self._name, text)
+        else:
+            self._bar.console.print(f"{self._name}: {text}", markup=False, highlight=False, soft_wrap=True)
+
+    def _throttle(self, text: str, last: bool) -> None:
+        now = time.monotonic()
+        if last or now - self._shown >= EVERY:
+            self._shown, self._held = now, ""
+            self._write(text)
+        else:
+            self._held = text
+
+    def _draw(self, name: str, done: str, total: str, facts: str | None) -> bool:
+        """Bring the bar up to date; False if there can be none (another job's bar is on this terminal)."""
+        if self._bar is None and not self._open():
+            return False
+        if name not in self._tasks:
+            self._tasks[name] = self._bar.add_task(f"{self._name} {name}", facts="")
+        self._bar.update(self._tasks[name], completed=int(done), total=int(total), facts=facts or "")
+        return True
+
+    def _open(self) -> bool:
+        from rich.console import Console
+        from rich.errors import LiveError
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[facts]}"),
+        )
+        bar = Progress(*columns, console=Console(stderr=True))
+        try:
+            bar.start()
+        except LiveError:
+            self._plain = True
+            return False
+        self._bar = bar
+        return True

@@ -1,0 +1,209 @@
+"""All jobs of this user, from any process: list, find, read, stop them, and end what dead ones left behind."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ..errors import InputError, LazyLLMError, near
+from . import record as records
+from .job import Job
+from .output import Follower, tail
+from .record import Record
+from .runner import MARK, environment, processes, token
+from .status import Status, state_of
+from .sweep import here, processes_of, prove_gone, runner_alive, settle, sweep
+
+
+@dataclass(frozen=True)
+class JobInfo:
+    """One line of `ps`. Times are seconds since 1970, None where there is none yet."""
+
+    id: str
+    name: str
+    launcher: str
+    state: Status
+    ready: bool
+    jobid: str | None
+    url: str | None
+    created: float
+    started: float | None
+    ended: float | None
+    exit_code: int | None
+    reason: str | None
+    detached: bool
+    log: str
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def info(record: Record) -> JobInfo:
+    """Return what is known of a job now."""
+    status = settle(record)
+    state = state_of(status)
+    data = record.data
+    if not state.ended and record.jobid and (not status or not here(status)):
+        state = _ask(record) or state
+    url = record.url(status)
+    return JobInfo(
+        id=record.id,
+        name=data.get("name", ""),
+        launcher=data.get("launcher", ""),
+        state=state,
+        ready=bool(status.get("ready")),
+        jobid=record.jobid,
+        url=url,
+        created=data.get("created", 0.0),
+        started=status.get("started"),
+        ended=status.get("ended"),
+        exit_code=status.get("exit_code"),
+        reason=status.get("reason"),
+        detached=bool(data.get("detached")),
+        log=str(record.log),
+    )
+
+
+def _ask(record: Record) -> Status | None:
+    """Return what the job's launcher says, None if it says nothing or is not installed."""
+    try:
+        return Job.adopt(record).status
+    except (LazyLLMError, NotImplementedError):
+        return None
+
+
+def ps(running: bool = False) -> list[JobInfo]:
+    """Return all jobs, the oldest first; with `running` only those that have not ended. Old records are pruned."""
+    records.prune()
+    found = (info(record) for record in records.records())
+    return sorted((job for job in found if not (running and job.state.ended)), key=lambda job: (job.created, job.id))
+
+
+def find(key: str | int) -> Record:
+    """Return the record that an id, the beginning of one, a name, a PID, a scheduler's id or a service's URL means.
+
+    Among several jobs of one name or URL the one that runs is meant, or else the latest.
+
+    Raises:
+        InputError: nothing or more than one thing is meant.
+    """
+    key = str(key).strip()
+    exact = Record(records.jobs_folder() / key) if key and "/" not in key and not key.startswith(".") else None
+    if exact and exact.data.get("id") == key:
+        return exact
+    everything = list(records.records()) if key else []
+    begins = [record for record in everything if record.id.startswith(key)]
+    if len(begins) == 1:
+        return begins[0]
+    named = [record for record in everything if key in _names(record)]
+    if named:
+        return _the_one(key, named)
+    if begins:
+        raise InputError(f"{key!r} begins the ids of several jobs: {', '.join(sorted(r.id for r in begins))}.")
+    known = [name for record in everything for name in (record.id, record.data.get("name", ""))]
+    raise InputError(f"There is no job {key!r}. {near(key, known[-200:])}", hint="lazyllm ps lists all jobs.")
+
+
+def _names(record: Record) -> set[str | None]:
+    names: set[str | None] = {record.data.get("name"), record.jobid}
+    if record.data.get("service") and (url := record.url(record.status())):
+        base = url.removesuffix(record.data["service"]["path"])
+        names |= {url, f"{url}/", base, f"{base}/", base.removeprefix("http://")}
+    return names
+
+
+def _the_one(key: str, found: list[Record]) -> Record:
+    running = [record for record in found if not state_of(settle(record)).ended]
+    if len(running) > 1:
+        ids = ", ".join(sorted(record.id for record in running))
+        raise InputError(f"{key!r} means several running jobs: {ids}.", hint="Name one by its id.")
+    return running[0] if running else max(found, key=lambda record: float(record.data.get("created", 0)))
+
+
+def logs(key: str | int, *, follow: bool = False, lines: int | None = None) -> Iterator[str]:
+    """Yield the lines of a job's output: all, or the last `lines`; with `follow` also those to come, until its end."""
+    record = find(key)
+    follower = Follower(record.log)
+    if lines is not None:
+        end = follower.behind
+        yield from tail(record.log, lines, size=max(1, end))
+        follower.skip_to_last(follower.behind - end)
+    while True:
+        over = not follow or state_of(settle(record)).ended
+        yield from follower.lines(final=over)
+        if over:
+            return
+        time.sleep(0.1)
+
+
+def stop(key: str | int, *, force: bool = False) -> JobInfo:
+    """End a job, whoever started it, and return what is known of it. Returns when its processes and ports are gone.
+
+    Raises:
+        InputError: no such job.
+        JobError: some process would not die.
+    """
+    record = find(key)
+    Job.adopt(record).stop(force=force)
+    return info(record)
+
+
+@dataclass(frozen=True)
+class Reaped:
+    """A job that was ended by `reap`, why, and the PIDs that lived on until then. `left` are those that still live."""
+
+    id: str
+    name: str
+    reason: str
+    pids: list[int]
+    left: list[int]
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def reap() -> list[Reaped]:
+    """End what dead jobs left behind: jobs whose runner or owner is gone, and processes of jobs that have ended."""
+    marked = _marked()
+    found = [_reap(record, marked.get(record.id, [])) for record in records.records()]
+    records.prune()
+    return [report for report in found if report is not None]
+
+
+def _reap(record: Record, strays: list[int]) -> Reaped | None:
+    status = record.status()
+    if status and not here(status):
+        return None
+    ended = state_of(status).ended
+    if ended and (not strays or runner_alive(status)):
+        return None
+    name, left = record.data.get("name", ""), []
+    if ended:
+        left = sweep(record, {})
+        return Reaped(record.id, name, "processes of an ended job", strays, left)
+    pids = sorted(processes_of(record, status)) if status else strays
+    if status and runner_alive(status):
+        owner = record.data.get("owner")
+        if not owner or token(owner["pid"]) == owner["created"]:
+            return None
+        Job.adopt(record).stop()
+        return Reaped(record.id, name, "owner died", pids, left)
+    status = settle(record)
+    if not state_of(status).ended:
+        return None
+    left = prove_gone(record, status)
+    return Reaped(record.id, name, str(status.get("reason")), pids, left)
+
+
+def _marked() -> dict[str, list[int]]:
+    """Return {job id: PIDs} of all live processes that carry a job's mark."""
+    found: dict[str, list[int]] = {}
+    for pid in processes():
+        if mark := environment(pid).get(MARK):
+            found.setdefault(mark.decode("ascii", "replace"), []).append(pid)
+    return found
+
+
+prune = records.prune

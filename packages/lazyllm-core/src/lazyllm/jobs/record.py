@@ -1,0 +1,221 @@
+"""Job records: one folder a job under `<LAZYLLM_HOME>/jobs`, which any process of the same user can read.
+
+job.json is written once, by the launcher; status.json is replaced by the runner at each change; output.log grows.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from ..configs import config
+from ..errors import InputError, LauncherError
+from .command import Command, Ref
+from .runner import remove, token, write_json
+from .status import Status, state_of
+
+KEPT, KEPT_DAYS = 1000, 30
+
+
+class Record:
+    """One job's folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.id = folder.name
+        self._submitted: str | None = None
+
+    def __repr__(self) -> str:
+        return f"<Record {self.id} {self.data.get('name')!r} {self.state}>"
+
+    @cached_property
+    def data(self) -> dict[str, Any]:
+        """job.json; empty if the folder is no record."""
+        return _read(self.folder / "job.json")
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "output.log"
+
+    def status(self) -> dict[str, Any]:
+        """status.json as it is now; empty before the runner has begun."""
+        return _read(self.folder / "status.json")
+
+    @property
+    def state(self) -> Status:
+        """The state last written. A runner that was killed leaves Running; `sweep.settle` finds that out."""
+        return state_of(self.status())
+
+    @property
+    def jobid(self) -> str | None:
+        """The scheduler's id, or the PID of the step that runs or ran last."""
+        if self._submitted is None:
+            self._submitted = str(_read(self.folder / "submitted.json").get("jobid") or "")
+        return self._submitted or str(self.status().get("pid") or "") or None
+
+    def submitted(self, jobid: str) -> None:
+        """Keep what the scheduler calls this job."""
+        write_json(str(self.folder / "submitted.json"), {"jobid": jobid})
+
+    def url(self, status: Mapping[str, Any]) -> str | None:
+        """The service's URL in `status`; None if the job serves nothing or its address is not known yet."""
+        service, address = self.data.get("service"), status.get("address")
+        if not service or not address:
+            return None
+        host = f"[{address['host']}]" if ":" in address["host"] else address["host"]
+        return f"http://{host}:{address['ports'][service['port']]}{service['path']}"
+
+    def finish(self, state: Status, reason: str) -> dict[str, Any]:
+        """Write the final status in the runner's stead, and remove what has no meaning any more."""
+        status = self.status()
+        if state_of(status).ended:
+            return status
+        status.update(state=state.value, phase="ended", ready=False, reason=reason, ended=time.time())
+        write_json(str(self.folder / "status.json"), status)
+        remove(str(self.folder / "secrets.json"))
+        for path in self.data.get("scratch", ()):
+            remove(os.path.join(self.data.get("cwd") or "/", path))  # noqa: PTH118 (as the runner has it)
+        return status
+
+
+def jobs_folder() -> Path:
+    return config.home / "jobs"
+
+
+def create(command: Command, *, name: str, launcher: str, env: Mapping[str, str], **facts: Any) -> Record:
+    """Write the record of a new job, whole or not at all.
+
+    Args:
+        env: the launcher's additions; the command's own variables win over them.
+        facts: further fields of job.json (owner, detached, host, grace, notify …).
+
+    Raises:
+        InputError: an argument, variable or file name that no program can be given.
+        LauncherError: the folder cannot be written.
+    """
+    _check(command)
+    data = {
+        "version": 1, "id": "", "name": name, "launcher": launcher, "created": time.time(), "node": os.uname().nodename,
+        **facts, "secrets": sorted(command.secrets), **command.to_json(), "env": {**env, **command.env},
+    }  # fmt: skip
+    root = jobs_folder()
+    try:
+        data["cwd"] = os.path.abspath(command.cwd) if command.cwd else os.getcwd()  # noqa: PTH100, PTH109
+        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        while True:
+            data["id"] = _new_id()
+            try:
+                return Record(_write(root, data, command))
+            except FileExistsError:
+                continue
+    except OSError as error:
+        raise LauncherError(
+            f"The job cannot be recorded under {root}: {error.strerror or error}.",
+            hint="Let LAZYLLM_HOME name a folder that you may write to, and start from a folder that exists.",
+        ) from None
+
+
+def _write(root: Path, data: dict[str, Any], command: Command) -> Path:
+    new = root / f".new-{data['id']}"
+    new.mkdir(mode=0o700)
+    try:
+        if command.files:
+            (new / "files").mkdir(mode=0o700)
+            for name, text in command.files.items():
+                _create(new / "files" / name, text.encode("utf-8", "surrogateescape"))
+        if command.secrets:
+            write_json(str(new / "secrets.json"), dict(command.secrets))
+        _create(new / "output.log", b"")
+        write_json(str(new / "job.json"), data)
+        final: Path = root / data["id"]
+        if final.exists():
+            raise FileExistsError(final)
+        new.rename(final)
+    except BaseException:
+        remove(str(new))
+        raise
+    return final
+
+
+def _create(path: Path, content: bytes) -> None:
+    with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
+        file.write(content)
+
+
+def _new_id() -> str:
+    """Eight characters; the first is a letter, so that no id reads like a PID."""
+    noise = os.urandom(5)
+    return "abcdefghjkmnpqrstuvwxyz"[noise[0] % 23] + noise[1:].hex()[:7]
+
+
+def _check(command: Command) -> None:
+    texts = [a for step in command.steps for a in step.argv if not isinstance(a, Ref)]
+    for variables in (command.env, command.secrets):
+        texts += [*variables, *variables.values()]
+        if bad := [k for k in variables if not k or "=" in k]:
+            raise InputError(f"No environment variable can be called {bad[0]!r}.")
+    for text in texts:
+        try:
+            nul = b"\0" in text.encode("utf-8", "surrogateescape")
+        except UnicodeEncodeError:
+            nul = True
+        if nul:
+            where = "a secret" if text in command.secrets.values() else repr(text)
+            raise InputError(f"No program can be given {where}: it holds NUL or half a character.")
+    for name in command.files:
+        if name in ("", ".", "..") or "/" in name or "\0" in name:
+            raise InputError(f"{name!r} is no plain file name, which a job's files need.")
+
+
+def records() -> Iterator[Record]:
+    """Yield all records, in no order."""
+    try:
+        with os.scandir(jobs_folder()) as entries:
+            names = [entry.name for entry in entries if not entry.name.startswith(".")]
+    except FileNotFoundError:
+        return
+    for name in names:
+        record = Record(jobs_folder() / name)
+        if _is_ours(record):
+            yield record
+
+
+def _is_ours(record: Record) -> bool:
+    return record.data.get("version") == 1 and record.data.get("id") == record.id
+
+
+def prune() -> int:
+    """Remove records of jobs that ended over 30 days ago or are not among the 1,000 latest. Return how many."""
+    ended = [(s.get("ended") or 0.0, r) for r in records() if state_of(s := r.status()).ended]
+    ended.sort(key=lambda pair: pair[0], reverse=True)
+    oldest = time.time() - KEPT_DAYS * 86400
+    gone = [record for n, (when, record) in enumerate(ended) if n >= KEPT or when < oldest]
+    for record in gone:
+        remove(str(record.folder))
+    return len(gone) + _remove_unfinished()
+
+
+def _remove_unfinished() -> int:
+    """Remove records whose writing was interrupted more than an hour ago."""
+    stale = [p for p in jobs_folder().glob(".new-*") if p.stat().st_mtime < time.time() - 3600]
+    for path in stale:
+        remove(str(path))
+    return len(stale)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        data = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return data if isinstance(data, dict) else {}
+
+
+def owner() -> dict[str, Any]:
+    """This process, as job.json names it."""
+    return {"pid": os.getpid(), "created": token(os.getpid())}

@@ -1,0 +1,154 @@
+"""What is known of a job: read from its record, with the launcher asked where that says too little."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..configs import config
+from ..errors import JobError
+from .command import Command
+from .output import last_words, tail
+from .record import Record
+from .status import Status, state_of
+from .sweep import settle
+
+if TYPE_CHECKING:
+    from .launcher import LazyLLMLaunchersBase
+
+
+class JobView:
+    """The reading half of a `Job`.
+
+    Attributes:
+        command: what it runs; None if the job was adopted from its record.
+        launcher: the launcher that it runs under.
+        name: what it is called in listings and messages.
+        record: its folder; None before the start and in display mode.
+    """
+
+    def __init__(
+        self, command: Command | None, launcher: LazyLLMLaunchersBase, name: str, record: Record | None
+    ) -> None:
+        self.command = command
+        self.launcher = launcher
+        self.name = name
+        self.record = record
+        self._status: dict[str, Any] = {}
+
+    def __repr__(self) -> str:
+        return f"<Job {self.name!r} {self.id or 'not started'} {self.status}>"
+
+    @property
+    def shown_only(self) -> bool:
+        """Whether this run only shows commands (`config['mode']` is `display`)."""
+        return self.record is None and config["mode"] == "display"
+
+    @property
+    def status(self) -> Status:
+        """The state as it is now."""
+        return Status.TBSubmitted if self.record is None else self._refresh()
+
+    @property
+    def id(self) -> str | None:
+        """The record's id."""
+        return self.record.id if self.record else None
+
+    @property
+    def jobid(self) -> str | None:
+        """The id under this launcher: a PID, or what the scheduler calls it."""
+        return self.record.jobid if self.record else None
+
+    @property
+    def ip(self) -> str:
+        """The address of the machine that the job runs on."""
+        return self.get_jobip()
+
+    def get_jobip(self) -> str:
+        """Return the address of the machine that the job runs on; a JobError before it is known."""
+        if self.shown_only:
+            return "{ip}"
+        address = self.details().get("address")
+        if not address:
+            raise self._too_early("address")
+        return str(address["host"])
+
+    @property
+    def url(self) -> str:
+        """The URL of the job's service; a JobError before it is known."""
+        if self.serves is None:
+            raise JobError(f"Job {self.name!r} serves nothing, so it has no URL.")
+        if self.shown_only:
+            return f"http://{{ip}}:{{port}}{self.serves['path']}"
+        url = self._started().url(self.details())
+        if url is None:
+            raise self._too_early("URL")
+        return url
+
+    @property
+    def serves(self) -> dict[str, Any] | None:
+        """The service's port name, path, protocol, health and timeout; None if the job serves nothing."""
+        described = self.command.to_json() if self.command else self._started().data
+        service: dict[str, Any] | None = described.get("service")
+        return service
+
+    @property
+    def return_value(self) -> Any:
+        """The service's URL (None before it is known), or else the command's result."""
+        if self.serves is None:
+            return self.command.result if self.command else self._started().data.get("result")
+        return self.url if self.shown_only else self._started().url(self.details())
+
+    @property
+    def log(self) -> Path:
+        """The file that holds the job's output."""
+        return self._started().log
+
+    def output(self, tail: int | None = None) -> str:
+        """Return what the job wrote, or its last `tail` lines."""
+        return self.log.read_text("utf-8", "replace") if tail is None else _last_lines(self.log, tail)
+
+    def details(self) -> dict[str, Any]:
+        """Return a copy of the job's status.json, as it is now."""
+        self._refresh()
+        return dict(self._status)
+
+    def _started(self) -> Record:
+        if self.record is None:
+            raise JobError(f"Job {self.name!r} has not been started.", hint="Call start() first.")
+        return self.record
+
+    def _too_early(self, what: str) -> JobError:
+        return JobError(
+            f"Job {self.name!r} has no {what} yet; its state is {self.status}.", hint="Call wait_ready() first."
+        )
+
+    def _refresh(self) -> Status:
+        """Read the record again, asking the launcher where it names no end."""
+        record = self._started()
+        if (state := state_of(self._status)).ended:
+            return state
+        self._status = settle(record)
+        if (state := state_of(self._status)).ended:
+            return state
+        asked = self.launcher.query(self)
+        if asked is None or not asked.ended:
+            return asked or state
+        self._status = settle(record)  # the runner may have written its last word meanwhile
+        if not state_of(self._status).ended:
+            self._status = record.finish(Status.Failed if asked is Status.Done else asked, "runner died")
+        return state_of(self._status)
+
+    def _error(self) -> JobError:
+        """Return the error that says how the job ended, with its last lines."""
+        status, record = self.details(), self._started()
+        return JobError(
+            f"Job {self.name!r} ({self.id}): {status.get('reason') or 'ended before it was ready'}.",
+            hint=status.get("hint") or f"The whole output: {record.log}",
+            exit_code=status.get("exit_code"),
+            output=last_words(record.log),
+        )
+
+
+def _last_lines(path: Path, count: int) -> str:
+    return "\n".join(tail(path, count))

@@ -1,0 +1,1 @@
+"""Modules: objects that are called like functions and answer from a served model."""

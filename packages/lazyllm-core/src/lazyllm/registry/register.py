@@ -1,0 +1,98 @@
+"""`component_register`: a function becomes a component."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+from ..errors import InputError, near
+from .group import Group, canonical, find_group
+from .registered import Registered
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Register:
+    """Make decorators that turn functions into components of a group.
+
+    Args:
+        base: the class that the components and new groups derive from.
+        fnames: the methods that a function may stand for; the first is the default.
+        template: accepted for compatibility; nothing is generated from it.
+
+    `register("group")` takes the group's `__reg_overwrite__` method or the first of `fnames`;
+    `register.NAME("group")` takes the method NAME. The decorator returns the function itself.
+    """
+
+    def __init__(self, base: type, fnames: str | Iterable[str], template: str | None = None) -> None:
+        self._base = base
+        self._methods = (fnames,) if isinstance(fnames, str) else tuple(fnames)
+        if not self._methods:
+            raise InputError("A register needs at least one method name that functions can stand for.")
+
+    def __call__(
+        self, group: str | type, *, rewrite_func: str | None = None, func_name: str | None = None
+    ) -> Callable[[F], F]:
+        name = group.__name__ if isinstance(group, type) else group
+        if not isinstance(name, str):
+            raise InputError(f"A group is given by its name or its base class, not by {group!r}.")
+        found, base = self._group(name)
+        method = rewrite_func or getattr(base, "__reg_overwrite__", None) or self._methods[0]
+        if method not in self._methods:
+            raise InputError(f"A function cannot stand for {method!r}. {near(method, self._methods)}")
+
+        def decorate(func: F, name: str | None = None) -> F:
+            self._make(func, name or func_name or func.__name__, method, found, base)
+            return func
+
+        return decorate
+
+    def _group(self, name: str) -> tuple[Group, type]:
+        key = canonical(name)
+        outer = key.rpartition(".")[0]
+        if outer and key not in (f"{outer}.{n}" for n in dir(find_group(outer))):
+            _, base = self._group(outer)
+            last = key.rpartition(".")[2]
+            type(f"LazyLLM{last.capitalize()}Base", (base,), {})
+        found = find_group(key)
+        base = found._base or self._load_base(found)
+        if not issubclass(base, self._base):
+            raise InputError(f"Group {key!r} holds {base.__name__}, which functions cannot become here.")
+        return found, base
+
+    def _load_base(self, group: Group) -> type:
+        """Import the base class of one of the core's groups, which opens the group."""
+        from .. import components
+
+        for base in ("LazyLLMFinetuneBase", "LazyLLMDeployBase"):
+            getattr(components, base)
+        return group._base or self._base
+
+    def _make(self, func: Callable[..., Any], name: str, method: str, group: Group, base: type) -> None:
+        if not name.isidentifier():
+            raise InputError(f"{name!r} cannot name a component: expected letters, digits and underscores.")
+
+        @functools.wraps(func)
+        def call(self: Any, *args: Any, **kw: Any) -> Any:
+            return func(*args, **kw)
+
+        place = {"__module__": func.__module__, "__qualname__": func.__qualname__, "__doc__": func.__doc__}
+        type(name, (base,), {**place, method: call})
+
+    def __getattr__(self, name: str) -> Callable[..., Callable[[F], F]]:
+        if name.startswith("_") or name not in self._methods:
+            raise AttributeError(f"This register has no {name!r}; functions can stand for {', '.join(self._methods)}.")
+        return functools.partial(self, rewrite_func=name)
+
+    def new_group(self, group_name: str) -> None:
+        """Make the group `lazyllm.<group_name>`."""
+        key = canonical(group_name)
+        from .. import _is_taken
+
+        if _is_taken(key):
+            raise InputError(f"{group_name!r} cannot name a group: lazyllm.{key} is something else already.")
+        type(f"LazyLLM{key.capitalize()}Base", (self._base,), {})
+
+
+__all__ = ["Register", "Registered"]

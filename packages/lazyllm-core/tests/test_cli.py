@@ -1,0 +1,160 @@
+"""The command line: help that teaches, errors in words, output for programs."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lazyllm.cli import run
+from lazyllm.components import LazyLLMDeployBase, LazyLLMFinetuneBase
+from lazyllm.jobs.command import Command, Ref, Service, Step
+
+
+class ToyFinetune(LazyLLMFinetuneBase):
+    defaults = {"lora_r": 8, "rate": 1e-3, "packed": False, "modules": None}
+
+    def cmd(self, trainset: Any = None, valset: Any = None) -> Command:
+        argv = ("toy-train", self.base_model, str(trainset), str(self.kw["lora_r"]))
+        return Command((Step(argv, "train"),), secrets={"TOKEN": "hush"}, result=self.merge_path)
+
+
+class ToyDeploy(LazyLLMDeployBase):
+    defaults = {"port": None}
+
+    def cmd(self, finetuned_model: Any = None, base_model: Any = None) -> Command:
+        argv = ("toy-serve", self.find_model(finetuned_model, base_model), Ref("host"), Ref("port", "port"))
+        return Command((Step(argv, "serve"),), ports={"port": self.kw["port"]}, service=Service())
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> str:
+    """A folder with all files of a model, empty ones."""
+    folder = tmp_path / "a model; $(x)"
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    (folder / "model.safetensors").touch()
+    (folder / "tokenizer.json").touch()
+    return str(folder)
+
+
+@pytest.mark.parametrize("command", ["finetune", "deploy", "chat", "ps", "logs", "stop", "reap", "plugins", "config"])
+def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([command, "--help"]) == 0
+    assert f"Usage: lazyllm {command}" in capsys.readouterr().out
+
+
+def test_the_module_is_the_command() -> None:
+    found = subprocess.run([sys.executable, "-m", "lazyllm", "--version"], capture_output=True, text=True, check=True)
+    assert found.stdout.startswith("lazyllm, version ")
+
+
+def test_unknown_commands_name_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["finetun"]) == 2
+    assert "Did you mean 'finetune'?" in capsys.readouterr().err
+
+
+def test_a_dry_run_shows_the_command_and_starts_nothing(
+    model: str, tmp_path: Path, lazyllm_home: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    out = str(tmp_path / "out")
+    args = ["finetune", model, "--method", "toy", "--data", "d a.json", "--out", out, "--lora-r", "16", "--dry-run"]
+    assert run(args) == 0
+    told = "".join(capfd.readouterr())
+    assert f"toy-train '{model}' 'd a.json' 16" in told
+    assert "hush" not in told
+    assert run(["deploy", model, "--engine", "toy", "--dry-run"]) == 0
+    assert f"toy-serve '{model}' <host> <port>" in "".join(capfd.readouterr())
+    assert not (lazyllm_home / "jobs").exists() and not Path(out).exists()
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["--lora-rr", "1"], "no option --lora-rr. Did you mean 'lora_r'?"),
+        (["--lanucher", "x"], "Did you mean 'launcher'?"),
+        (["--lora-r", "many"], "--lora-r 'many' is no whole number"),
+        (["--rate", "fast"], "--rate 'fast' is no number"),
+        (["--packed=maybe"], "neither true nor false"),
+        (["--lora-r"], "--lora-r needs a value"),
+        (["second"], "takes one BASE, the folder of the model: unexpected 'second'"),
+    ],
+)
+def test_bad_options_are_refused(
+    model: str, tmp_path: Path, more: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    args = ["finetune", model, "--method", "toy", "--data", "d", "--out", str(tmp_path / "o"), "--dry-run", *more]
+    assert run(args) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_options_before_the_model(model: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    args = [
+        "finetune",
+        "--packed",
+        "--lora-r=3",
+        "--method",
+        "toy",
+        model,
+        "--data",
+        "d",
+        "--out",
+        str(tmp_path / "o"),
+        "--dry-run",
+    ]
+    assert run(args) == 0
+    assert "d 3" in "".join(capfd.readouterr())
+
+
+def test_errors_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["deploy", "/no/such/model", "--engine", "toy", "--json"]) == 2
+    told = json.loads(capsys.readouterr().out)
+    assert told["type"] == "ModelError" and "/no/such/model" in told["error"]
+
+
+def test_keywords_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["finetune", "--method", "toy", "--keywords", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"merge_path": None, **ToyFinetune.defaults}
+
+
+def test_config_shows_sources(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("LAZYLLM_API_KEY", "sk-secret")
+    monkeypatch.setenv("LAZYLLM_DATA_PATH", "/data")
+    assert run(["config", "--json"]) == 0
+    rows = {row["key"]: row for row in json.loads(capsys.readouterr().out)}
+    assert rows["data_path"]["source"] == "environment LAZYLLM_DATA_PATH"
+    assert rows["mode"]["source"] == "default"
+    assert run(["config"]) == 0
+    assert "sk-secret" not in capsys.readouterr().out
+
+
+def test_plugins_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["plugins", "--json"]) == 0
+    found = {plugin["distribution"]: plugin for plugin in json.loads(capsys.readouterr().out)}
+    core = found["lazyllm-core"]
+    assert "formatters.json" in core["components"] and "finetune" in core["commands"] and not core["faults"]
+
+
+def test_chat_answers_one_question(double: Any, sse: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    double.answers["/v1/chat/completions"] = sse(
+        {"choices": [{"delta": {"content": "Par"}}]}, {"choices": [{"delta": {"content": "is"}}]}
+    )
+    assert run(["chat", double.url, "capital", "of", "France?", "--system", "Be brief.", "--max-tokens", "9"]) == 0
+    assert capsys.readouterr().out == "Paris\n"
+    (body,) = double.requests("/v1/chat/completions")
+    assert [m["content"] for m in body["messages"]] == ["Be brief.", "capital of France?"]
+    assert body["max_tokens"] == 9
+    assert run(["chat", double.url, "again", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"answer": "Paris"}
+
+
+def test_ps_and_stop_without_jobs(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["ps", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == []
+    assert run(["stop"]) == 2
+    assert run(["stop", "nothing"]) == 2
+    assert "There is no job 'nothing'" in capsys.readouterr().err

@@ -1,0 +1,131 @@
+"""The OpenAI client: what it sends, and what it makes of good, bad and broken answers."""
+
+from __future__ import annotations
+
+import socket
+import time
+from typing import Any
+
+import pytest
+
+from lazyllm.client.openai import OpenAIClient
+from lazyllm.errors import InputError, ServiceError
+
+CHAT = {"messages": [{"role": "user", "content": "hi"}]}
+
+
+def test_strings_are_completed_and_messages_are_chatted(double: Any) -> None:
+    double.answers["/v1/completions"] = {"choices": [{"text": "done"}]}
+    double.answers["/v1/chat/completions"] = {"choices": [{"message": {"role": "assistant", "content": "hello"}}]}
+    client = OpenAIClient(double.url)
+    assert client.ask("go", max_new_tokens=5) == "done"
+    assert client.ask(CHAT, temperature=0.5) == "hello"
+    assert double.requests("/v1/completions") == [{"model": "tiny", "prompt": "go", "max_tokens": 5}]
+    assert double.requests("/v1/chat/completions") == [{"model": "tiny", "temperature": 0.5, **CHAT}]
+
+
+def test_connections_and_the_models_name_are_reused(double: Any) -> None:
+    double.answers["/v1/completions"] = {"choices": [{"text": "x"}]}
+    client = OpenAIClient(double.url)
+    for _ in range(5):
+        client.ask("go")
+    assert double.connections == 1
+    assert len([path for path, *_ in double.seen if path == "/v1/models"]) == 1
+
+
+def test_historic_parameter_names(double: Any) -> None:
+    path, body = OpenAIClient(double.url, model="m").request("p", {"do_sample": False, "stop_sequences": ["x"]})
+    assert (path, body) == ("/completions", {"model": "m", "temperature": 0, "stop": ["x"], "prompt": "p"})
+
+
+def test_several_choices_and_tool_calls(double: Any) -> None:
+    calls = [{"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}]
+    double.answers["/v1/completions"] = {"choices": [{"text": "a"}, {"text": "b"}]}
+    double.answers["/v1/chat/completions"] = {"choices": [{"message": {"content": None, "tool_calls": calls}}]}
+    client = OpenAIClient(double.url)
+    assert client.ask("go", n=2) == ["a", "b"]
+    assert client.ask(CHAT)["tool_calls"] == calls
+
+
+def test_streams(double: Any, sse: Any) -> None:
+    double.answers["/v1/completions"] = sse({"choices": [{"text": "a"}]}, {"choices": []}, {"choices": [{"text": "ü"}]})
+    double.answers["/v1/chat/completions"] = sse(
+        {"choices": [{"delta": {"role": "assistant"}}]}, {"choices": [{"delta": {"content": "hi"}}]}
+    )
+    client = OpenAIClient(double.url)
+    assert list(client.stream("go")) == ["a", "ü"]
+    assert list(client.stream(CHAT)) == ["hi"]
+    assert double.requests("/v1/completions")[0]["stream"] is True
+
+
+def test_an_error_inside_a_stream_is_an_error(double: Any, sse: Any) -> None:
+    double.answers["/v1/completions"] = sse({"choices": [{"text": "a"}]}, {"error": {"message": "engine died"}})
+    stream = OpenAIClient(double.url).stream("go")
+    assert next(stream) == "a"
+    with pytest.raises(ServiceError, match="engine died"):
+        next(stream)
+
+
+def test_a_stream_without_its_end_is_an_error(double: Any, sse: Any) -> None:
+    double.answers["/v1/completions"] = sse({"choices": [{"text": "a"}]}, done=False)
+    with pytest.raises(ServiceError, match="broke off before its end"):
+        list(OpenAIClient(double.url).stream("go"))
+
+
+def test_the_servers_words_are_passed_on(double: Any) -> None:
+    double.answers["/v1/completions"] = (400, {"error": {"message": "temperature must be at least 0"}})
+    with pytest.raises(ServiceError, match="answered 400: temperature must be at least 0") as caught:
+        OpenAIClient(double.url).ask("go", temperature=-1)
+    assert caught.value.status == 400
+    double.answers["/v1/completions"] = (401, {"error": {"message": "wrong key"}})
+    with pytest.raises(ServiceError, match="LAZYLLM_API_KEY"):
+        OpenAIClient(double.url).ask("go")
+
+
+def test_answers_of_another_protocol_are_refused(double: Any) -> None:
+    double.answers["/v1/completions"] = {"text": ["x"]}
+    with pytest.raises(ServiceError, match="without choices"):
+        OpenAIClient(double.url).ask("go")
+    double.answers["/v1/completions"] = b"<html>"
+    with pytest.raises(ServiceError, match="something else than JSON"):
+        OpenAIClient(double.url).ask("go")
+
+
+def test_the_key_is_sent_and_never_shown(double: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAZYLLM_API_KEY", "sk-secret")
+    double.answers["/v1/completions"] = (500, {"error": {"message": "no"}})
+    with pytest.raises(ServiceError) as caught:
+        OpenAIClient(double.url).ask("go")
+    assert double.seen[-1][2]["Authorization"] == "Bearer sk-secret"
+    assert "sk-secret" not in str(caught.value)
+
+
+def test_a_request_that_was_sent_is_not_sent_again(double: Any) -> None:
+    double.answers["/v1/completions"] = (503, {"error": {"message": "busy"}})
+    with pytest.raises(ServiceError):
+        OpenAIClient(double.url).ask("go")
+    assert len(double.requests("/v1/completions")) == 1
+
+
+def test_timeouts(double: Any) -> None:
+    double.answers["/v1/completions"] = lambda body: time.sleep(1) or {"choices": []}
+    with pytest.raises(ServiceError, match=r"did not answer within 0\.2 s"):
+        OpenAIClient(double.url).ask("go", timeout=0.2)
+
+
+def test_nobody_there() -> None:
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        with pytest.raises(ServiceError, match=r"(?s)No server answers at .*lazyllm ps"):
+            OpenAIClient(f"http://127.0.0.1:{held.getsockname()[1]}/v1", model="m").ask("go")
+
+
+@pytest.mark.parametrize("url", ["", "127.0.0.1:80", "ftp://x/v1", "http://", None])
+def test_what_is_no_url(url: Any) -> None:
+    with pytest.raises(InputError, match="no URL of a server"):
+        OpenAIClient(url)
+
+
+def test_what_is_no_prompt(double: Any) -> None:
+    with pytest.raises(InputError, match="a string or a mapping with 'messages'"):
+        OpenAIClient(double.url).ask({"mesages": []})

@@ -1,0 +1,110 @@
+"""Settings: their sources, their types, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from lazyllm.configs import Config, Mode
+from lazyllm.errors import ConfigError
+
+
+@pytest.fixture
+def config() -> Config:
+    return Config()
+
+
+def test_sources_from_lowest_to_highest(config: Config, lazyllm_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert (config["data_path"], config.setting("data_path").source) == ("", "default")
+    (lazyllm_home / "config.toml").write_text('data_path = "/from/file"\n')
+    assert config["data_path"] == "/from/file"
+    assert config.setting("data_path").source == f"file {lazyllm_home / 'config.toml'}"
+    monkeypatch.setenv("LAZYLLM_DATA_PATH", "/from/env")
+    assert (config["data_path"], config.setting("data_path").source) == ("/from/env", "environment LAZYLLM_DATA_PATH")
+    config["data_path"] = "/from/code"
+    assert (config["data_path"], config.setting("data_path").source) == ("/from/code", "code")
+    del config["data_path"]
+    assert config["data_path"] == "/from/env"
+
+
+def test_the_file_is_read_again_when_it_changes(config: Config, lazyllm_home: Path) -> None:
+    file = lazyllm_home / "config.toml"
+    file.write_text('partition = "a"\n')
+    assert config["partition"] == "a"
+    file.write_text('partition = "longer"\n')
+    assert config["partition"] == "longer"
+
+
+@pytest.mark.parametrize("variable", ["LAZYLLM_DEFAULT_LAUNCHER", "LAZYLLM_DEAULT_LAUNCHER"])
+def test_historic_variables_are_read(config: Config, variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(variable, "slurm")
+    assert config["launcher"] == "slurm"
+
+
+def test_the_preferred_variable_wins(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAZYLLM_DEAULT_LAUNCHER", "sco")
+    monkeypatch.setenv("LAZYLLM_DEFAULT_LAUNCHER", "slurm")
+    assert config["launcher"] == "slurm"
+
+
+@pytest.mark.parametrize(("text", "value"), [("1", True), ("TRUE", True), ("off", False), ("no", False)])
+def test_booleans(config: Config, text: str, value: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAZYLLM_TRUST_REMOTE_CODE", text)
+    assert config["trust_remote_code"] is value
+
+
+def test_mode_is_a_name_and_an_enum(config: Config) -> None:
+    config["mode"] = "Display"
+    assert config["mode"] is Mode.Display
+    assert config["mode"] == "display"
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "expected"),
+    [("mode", "shwo", "normal, display, debug"), ("cuda_visible", "maybe", "true or false")],
+)
+def test_values_that_do_not_parse_are_refused_by_name(
+    config: Config, key: str, text: str, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(f"LAZYLLM_{key.upper()}", text)
+    with pytest.raises(ConfigError, match=f"{key}.*LAZYLLM_{key.upper()}.*{text}.*{expected}"):
+        _ = config[key]
+
+
+def test_unknown_keys_name_the_nearest(config: Config, lazyllm_home: Path) -> None:
+    with pytest.raises(ConfigError, match="'data_pth'.*'data_path'"):
+        _ = config["data_pth"]
+    (lazyllm_home / "config.toml").write_text("[sco]\nworkspac = 1\n")
+    with pytest.raises(ConfigError, match=r"config\.toml.*sco\.workspac"):
+        _ = config["data_path"]
+
+
+def test_a_malformed_file_is_named_with_the_line(config: Config, lazyllm_home: Path) -> None:
+    (lazyllm_home / "config.toml").write_text('a = "b"\nc = \n')
+    with pytest.raises(ConfigError, match=r"config\.toml cannot be read.*line 2"):
+        _ = config["mode"]
+
+
+def test_keys_are_added_once(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    config.add("my.key", int, 3, "MY_KEY", description="mine").add("my.key", int, 3, "MY_KEY", description="mine")
+    assert config["my.key"] == 3
+    monkeypatch.setenv("LAZYLLM_MY_KEY", "7")
+    assert config["my.key"] == 7
+    with pytest.raises(ConfigError, match="defined twice"):
+        config.add("my.key", int, 4)
+    with pytest.raises(ConfigError, match=r"my\.key.*True.*int"):
+        config["my.key"] = True
+
+
+def test_secrets_do_not_show(config: Config) -> None:
+    config["api_key"] = "sk-very-secret"
+    assert "sk-very-secret" not in repr(config)
+    assert config.setting("api_key").shown == "(hidden)"
+    assert config["api_key"] == "sk-very-secret"
+
+
+def test_an_override_ends(config: Config) -> None:
+    with pytest.raises(RuntimeError), config.override(mode="display"):
+        assert config["mode"] is Mode.Display
+        raise RuntimeError
+    assert config["mode"] is Mode.Normal

@@ -1,0 +1,117 @@
+"""Following a log, and showing it."""
+
+import logging
+import sys
+
+import pytest
+from lazyllm.jobs import display, output
+
+
+@pytest.fixture
+def log(tmp_path):
+    path = tmp_path / "output.log"
+    path.touch()
+    return path
+
+
+def append(path, data: bytes) -> None:
+    with path.open("ab") as file:
+        file.write(data)
+
+
+def test_lines_come_when_they_are_whole(log):
+    follower = output.Follower(log)
+    append(log, b"one\ntw")
+    assert list(follower.lines()) == ["one"]
+    append(log, b"o\n\nlast \xff\xc3")
+    assert list(follower.lines()) == ["two", ""]
+    append(log, b"\xa9")
+    assert list(follower.lines(final=True)) == ["last �é"] and list(follower.lines(final=True)) == []
+
+
+def test_rewritten_lines_count_once(log):
+    follower = output.Follower(log)
+    append(log, b" 1%\r 2%\r 3%\nwindows\r\n" + b"4%\r" * 100_000)
+    assert list(follower.lines()) == [" 3%", "windows"]
+    assert len(follower._rest) < output.LONGEST
+    append(log, b"5%")
+    assert list(follower.lines(final=True)) == ["5%"]
+
+
+def test_an_endless_line_comes_in_pieces(log):
+    follower = output.Follower(log)
+    append(log, b"x" * 3_000_000 + b"\nend\n")
+    lines = list(follower.lines())
+    assert max(map(len, lines)) == output.LONGEST and sum(map(len, lines)) == 3_000_003 and lines[-1] == "end"
+
+
+def test_skip(log):
+    follower = output.Follower(log)
+    append(log, b"0123456789\nabc\n")
+    assert follower.skip_to_last(4) == 11 and list(follower.lines()) == ["abc"] and follower.skip_to_last(4) == 0
+
+
+@pytest.mark.parametrize(
+    "text, count, expected",
+    [(b"", 3, []), (b"a\nb\n", 1, ["b"]), (b"a\nb", 5, ["a", "b"]), (b"a\n\n", 2, ["a", ""]), (b"a", 0, [])],
+)
+def test_tail(log, text, count, expected):
+    log.write_bytes(text)
+    assert output.tail(log, count) == expected
+
+
+def test_last_words_are_short(log):
+    log.write_bytes(b"x" * 1000 + b"\n" + b"y\n" * 30)
+    assert output.last_words(log) == "\n".join(["y"] * 20)
+    log.write_bytes(b"x" * 1000)
+    assert output.last_words(log) == "x" * 500 + " …"
+    assert output.last_words(log.with_name("absent")) == ""
+
+
+@pytest.fixture
+def shown(caplog):
+    logger = logging.getLogger("lazyllm")
+    logger.addHandler(caplog.handler)
+    yield lambda: [record.getMessage() for record in caplog.records]
+    logger.removeHandler(caplog.handler)
+
+
+def test_progress_is_throttled_without_a_terminal(shown):
+    view = display.Display("job")
+    for n in range(1000):
+        view.line(f"[progress] train {n}/1000 loss=1.0")
+    view.line("something else")
+    view.close()
+    assert shown() == [
+        "job: [progress] train 0/1000 loss=1.0",
+        "job: something else",
+        "job: [progress] train 999/1000 loss=1.0",
+    ]
+
+
+def test_the_last_step_is_shown(shown):
+    view = display.Display("job")
+    view.line("[progress] load 1/2")
+    view.line("[progress] load 2/2")
+    view.close()
+    assert shown() == ["job: [progress] load 1/2", "job: [progress] load 2/2"]
+
+
+def test_a_bar_on_a_terminal(monkeypatch, shown):
+    import io
+
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    view = display.Display("job")
+    view.line("[progress] train 5/10 loss=0.5 eta=3s")
+    view.line("[not markup] a line")
+    view.line("[progress] train 10/10 loss=0.4")
+    view.close()
+    text = terminal.getvalue()
+    assert "job train" in text and "10/10" in text and "loss=0.4" in text and "job: [not markup] a line" in text
+    assert shown() == []

@@ -1,0 +1,193 @@
+"""UrlModule and TrainableModule: prompter, request, answer, formatter, and the order of work."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from lazyllm import JsonFormatter, TrainableModule, UrlModule
+from lazyllm.components import LazyLLMDeployBase
+from lazyllm.components.prompter import PrompterBase
+from lazyllm.errors import InputError, ServiceError
+
+
+class Upper(PrompterBase):
+    """A prompter whose prompts are easy to read in assertions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._init_prompt("{instruction}{history}|{input}|", "{instruction}")
+        self._instruction_template = ""
+
+    def generate_prompt(self, input: Any = None, history: Any = None, tools: Any = None, **kw: Any) -> Any:
+        return f"PROMPT<{input}>{json.dumps(history) if history else ''}"
+
+
+@pytest.fixture
+def echo(double: Any) -> Any:
+    """A server that answers with the prompt, or with the last message."""
+    double.answers["/v1/completions"] = lambda body: {"choices": [{"text": f"got {body['prompt']}"}]}
+    double.answers["/v1/chat/completions"] = lambda body: {
+        "choices": [{"message": {"content": f"got {body['messages'][-1]['content']}"}}]
+    }
+    return double
+
+
+def test_without_a_prompter_the_input_is_sent_as_it_is(echo: Any) -> None:
+    module = UrlModule(echo.url)
+    assert module("hello") == "got hello"
+    assert module({"messages": [{"role": "user", "content": "hi"}]}) == "got hi"
+    assert module([{"role": "user", "content": "list"}]) == "got list"
+
+
+def test_prompter_and_formatter(echo: Any) -> None:
+    module = UrlModule(url=echo.url).prompt(Upper()).formatter(lambda text: text.upper())
+    assert module("x", history=[["a", "b"]], max_new_tokens=7) == 'GOT PROMPT<X>[["A", "B"]]'
+    assert echo.requests("/v1/completions")[-1]["max_tokens"] == 7
+
+
+def test_json_out(double: Any) -> None:
+    double.answers["/v1/completions"] = {"choices": [{"text": 'Sure: {"capital": "Paris"} there.'}]}
+    assert UrlModule(double.url).formatter(JsonFormatter("[capital]"))("q") == "Paris"
+
+
+def test_streams_yield_pieces(double: Any, sse: Any) -> None:
+    double.answers["/v1/completions"] = sse({"choices": [{"text": "a"}]}, {"choices": [{"text": "b"}]})
+    assert list(UrlModule(double.url, stream=True)("q")) == ["a", "b"]
+    assert list(UrlModule(double.url)("q", stream=True)) == ["a", "b"]
+
+
+class ShoutDeploy(LazyLLMDeployBase):
+    """An engine with a protocol of its own."""
+
+    message_format = {"text": "Who are you ?", "parameters": {"max_new_tokens": 10, "stop_words": None}}
+    keys_name_handle = {"inputs": "text", "stop": "stop_words"}
+
+    @staticmethod
+    def extract_result(text: str, inputs: Any) -> str:
+        return str(json.loads(text)["answer"])
+
+    @staticmethod
+    def stream_parse_parameters() -> dict[str, Any]:
+        return {"delimiter": b"\0"}
+
+    @staticmethod
+    def stream_url_suffix() -> str:
+        return "_stream"
+
+
+def test_an_engines_own_protocol(double: Any) -> None:
+    url = double.url.removesuffix("/v1") + "/generate"
+    double.answers["/generate"] = lambda body: {"answer": body["text"].upper()}
+    double.answers["/generate_stream"] = b'{"answer": "a"}\0{"answer": "\xc3\xbc"}\0'
+    module = UrlModule(url, protocol="shout")
+    assert module("hi", max_new_tokens=3, stop=["x"]) == "HI"
+    assert double.requests("/generate") == [{"text": "hi", "parameters": {"max_new_tokens": 3, "stop_words": ["x"]}}]
+    assert list(module("hi", stream=True)) == ["a", "ü"]
+    with pytest.raises(InputError, match="takes no parameter 'max_tokns'.*max_new_tokens"):
+        module("hi", max_tokns=3)
+
+
+def test_what_is_refused(echo: Any) -> None:
+    with pytest.raises(InputError, match="Nothing is served yet"):
+        UrlModule()("x")
+    with pytest.raises(InputError, match="neither a prompter nor an instruction"):
+        UrlModule(echo.url).prompt(42)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="cannot be called"):
+        UrlModule(echo.url).formatter("json")
+    with pytest.raises(InputError, match="one parameter"):
+        UrlModule(echo.url)("x", history=[], llm_chat_history=[])
+    with pytest.raises(InputError, match="names files"):
+        UrlModule(echo.url)('<lazyllm-query>{"query": "what", "files": ["a.png"]}')
+
+
+class _Job:
+    def __init__(self, url: str) -> None:
+        self.url, self.stopped = url, False
+
+    def stop(self) -> None:
+        self.stopped = True
+
+
+@pytest.fixture
+def parts(double: Any, tmp_path: Path) -> Any:
+    """A trainer and an engine that only note how they are called."""
+    calls: list[Any] = []
+
+    class Trainer:
+        def __init__(self, base: Any, target: Any, **kw: Any) -> None:
+            calls.append(("trainer", base, target, kw))
+
+        def __call__(self, trainset: Any) -> str:
+            calls.append(("train", trainset))
+            return "merged"
+
+    class Engine:
+        message_format = None
+
+        def __init__(self, **kw: Any) -> None:
+            calls.append(("engine", kw))
+            self.job = _Job(double.url)
+
+        def __call__(self, tuned: Any, base: Any) -> str:
+            calls.append(("serve", tuned, base))
+            return self.job.url
+
+    return SimpleNamespace(calls=calls, trainer=Trainer, engine=Engine, double=double)
+
+
+def test_update_trains_then_serves(parts: Any, tmp_path: Path) -> None:
+    parts.double.answers["/v1/completions"] = {"choices": [{"text": "tuned"}]}
+    module = (
+        TrainableModule("base", str(tmp_path)).finetune_method(parts.trainer, lora_r=4).trainset(lambda: "data.json")
+    )
+    module.deploy_method(parts.engine, port=None).mode("finetune").update()
+    assert parts.calls == [
+        ("trainer", "base", str(tmp_path), {"lora_r": 4}),
+        ("train", "data.json"),
+        ("engine", {"port": None}),
+        ("serve", "merged", "base"),
+    ]
+    assert module("hello", max_new_tokens=64) == "tuned"
+    job = module.job
+    module.stop()
+    assert job.stopped and not module.url
+    module.update()
+    assert [c[0] for c in parts.calls[4:]] == ["engine", "serve"], "a model is trained once for one mode('finetune')"
+    assert parts.calls[-1] == ("serve", "merged", "base")
+
+
+def test_an_earlier_result_is_served(parts: Any, tmp_path: Path) -> None:
+    with TrainableModule("base", str(tmp_path)).deploy_method(parts.engine).start():
+        assert parts.calls[-1] == ("serve", None, "base")
+    (tmp_path / "lazyllm_merge").mkdir()
+    (tmp_path / "lazyllm_merge" / "config.json").write_text("{}")
+    TrainableModule("base", str(tmp_path)).deploy_method(parts.engine).update_server()
+    assert parts.calls[-1] == ("serve", str(tmp_path), "base")
+
+
+def test_training_that_fails_serves_nothing(parts: Any, tmp_path: Path) -> None:
+    def fail(self: Any, trainset: Any) -> str:
+        raise ServiceError("no")
+
+    parts.trainer.__call__ = fail
+    module = TrainableModule("base", str(tmp_path)).finetune_method(parts.trainer).trainset("d")
+    with pytest.raises(ServiceError):
+        module.deploy_method(parts.engine).mode("finetune").update()
+    assert [c[0] for c in parts.calls] == ["trainer"]
+
+
+def test_missing_pieces_are_named(parts: Any) -> None:
+    module = TrainableModule("base").finetune_method(parts.trainer).mode("finetune")
+    with pytest.raises(InputError, match=r"trainset\(path\)"):
+        module.update()
+    with pytest.raises(InputError, match="target_path"):
+        module.trainset("d").update()
+    with pytest.raises(InputError, match="'finetune', 'deploy'"):
+        module.mode("finetun")
+    with pytest.raises(InputError, match="no component of lazyllm.deploy"):
+        module.deploy_method(42)

@@ -1,0 +1,217 @@
+"""Groups, registration by decorator and by subclassing, and what their errors say."""
+
+from __future__ import annotations
+
+import uuid
+from types import SimpleNamespace
+from typing import Any
+
+import lazyllm
+import pytest
+from lazyllm.common import Register
+from lazyllm.components import LazyLLMDeployBase
+from lazyllm.components.core import ComponentBase
+from lazyllm.errors import (
+    InputError,
+    MissingComponentError,
+    MissingPluginError,
+    PluginConflictError,
+    PluginError,
+    UnknownNameError,
+)
+from lazyllm.registry import entries, find_group
+
+
+@pytest.fixture
+def group() -> str:
+    """Make a group that no other test uses."""
+    name = f"group{uuid.uuid4().hex[:8]}"
+    lazyllm.component_register.new_group(name)
+    return name
+
+
+def test_a_function_becomes_a_component(group: str) -> None:
+    @lazyllm.component_register(group)
+    def myfunc(value: int) -> int:
+        """Double it."""
+        return value * 2
+
+    component = getattr(lazyllm, group).myfunc
+    assert component()(21) == 42
+    assert component.__doc__ == "Double it."
+    assert repr(component()) == f"<lazyllm.llm.{group} type=myfunc>"
+    assert myfunc(1) == 2, "the decorator returns the function itself"
+
+
+def test_members_are_found_without_regard_to_case(group: str) -> None:
+    @lazyllm.component_register(group.upper(), func_name="MyName")
+    def anything() -> str:
+        return "here"
+
+    assert getattr(lazyllm, group).myname()() == getattr(lazyllm, group).MYNAME()() == "here"
+    assert dir(getattr(lazyllm, group)) == ["myname"]
+
+
+@pytest.mark.parametrize("spell", [str.upper, lambda n: f"LazyLLM{n}Base", lambda n: find_group(n)._base])
+def test_a_group_is_given_by_name_or_base_class(group: str, spell: Any) -> None:
+    lazyllm.component_register(spell(group))(lambda: 1) if False else None
+
+    @lazyllm.component_register.apply(spell(group))
+    def one() -> int:
+        return 1
+
+    assert getattr(lazyllm, group).one()() == 1
+
+
+def test_dotted_groups_nest(group: str) -> None:
+    @lazyllm.component_register(f"{group}.inner")
+    def deep() -> str:
+        return "deep"
+
+    assert getattr(lazyllm, group).inner.deep()() == "deep"
+    assert repr(getattr(lazyllm, group).inner.deep()) == f"<lazyllm.llm.{group}.inner type=deep>"
+
+
+def test_an_unknown_group_is_an_error_that_names_the_nearest() -> None:
+    with pytest.raises(UnknownNameError, match="no group 'deplyo'.*'deploy'"):
+        lazyllm.component_register("deplyo")
+    with pytest.raises(AttributeError, match="Did you mean 'finetune'"):
+        _ = lazyllm.finetun
+
+
+def test_an_unknown_method_is_an_error(group: str) -> None:
+    with pytest.raises(InputError, match="cannot stand for 'aply'.*apply"):
+        lazyllm.component_register(group, rewrite_func="aply")
+    with pytest.raises(AttributeError, match="apply, cmd"):
+        _ = lazyllm.component_register.run
+
+
+def test_a_groups_own_method_is_the_default() -> None:
+    from lazyllm.registry import Registered
+
+    class LazyLLMShouterBase(Registered):
+        __reg_overwrite__ = "shout"
+
+        def shout(self, text: str) -> str:
+            raise NotImplementedError
+
+    register = Register(LazyLLMShouterBase, ["whisper", "shout"])
+
+    @register("shouter")
+    def loud(text: str) -> str:
+        return text.upper()
+
+    assert lazyllm.shouter.loud().shout("a") == "A"
+
+
+def test_a_name_taken_twice_is_an_error_and_a_redefinition_is_not(group: str) -> None:
+    def define(module: str) -> None:
+        def same() -> str:
+            return module
+
+        same.__module__ = module
+        lazyllm.component_register(group)(same)
+
+    define("one")
+    define("one")
+    with pytest.raises(PluginConflictError, match=r"already one\..*two\."):
+        define("two")
+
+
+def test_a_group_cannot_take_a_name_of_ours() -> None:
+    with pytest.raises(InputError, match="something else already"):
+        lazyllm.component_register.new_group("config")
+    with pytest.raises(InputError, match="letters, digits"):
+        lazyllm.component_register.new_group("a b")
+
+
+def test_subclasses_register_with_and_without_the_groups_name() -> None:
+    name = f"Mine{uuid.uuid4().hex[:6]}"
+    made = type(f"{name}Deploy", (LazyLLMDeployBase,), {"__module__": __name__})
+    assert getattr(lazyllm.deploy, f"{name}Deploy".lower()) is made
+    assert getattr(lazyllm.deploy, name.lower()) is made
+    assert name.lower() in dir(lazyllm.deploy)
+
+
+def test_apply_and_cmd_exclude_each_other() -> None:
+    class Both(ComponentBase):
+        def apply(self) -> None: ...
+        def cmd(self) -> list[str]:
+            return ["true"]
+
+    with pytest.raises(InputError, match="both apply and cmd"):
+        Both()()
+
+
+def test_a_known_plugin_that_is_missing_is_answered_with_its_command() -> None:
+    with pytest.raises(MissingComponentError, match="pip install lazyllm-deploy-vllm"):
+        _ = lazyllm.deploy.vllm
+    with pytest.raises(MissingPluginError, match="pip install lazyllm-launch-slurm"):
+        from lazyllm import SlurmLauncher  # noqa: F401
+    with pytest.raises(MissingPluginError, match="pip install lazyllm-launch-slurm"):
+        _ = lazyllm.launcher.SlurmLauncher
+    assert not hasattr(lazyllm.deploy, "vllm")
+
+
+def test_an_unknown_component_names_the_nearest() -> None:
+    with pytest.raises(UnknownNameError, match="no component 'jsn'.*'json'"):
+        _ = lazyllm.formatters.jsn
+
+
+def fake_entry(group: str, name: str, value: str, distribution: str) -> entries.Entry:
+    from importlib.metadata import EntryPoint
+
+    point = EntryPoint(name, value, f"lazyllm.{group}")
+    point = SimpleNamespace(  # type: ignore[assignment]
+        name=name, value=value, load=point.load, dist=SimpleNamespace(name=distribution, version="1.0")
+    )
+    return entries.Entry(group, name, value, point)
+
+
+@pytest.fixture
+def installed(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Pretend that distributions with these entry points are installed."""
+
+    def install(*found: entries.Entry) -> None:
+        table: dict[str, dict[str, list[entries.Entry]]] = {}
+        for entry in found:
+            table.setdefault(entry.group, {}).setdefault(entry.name.lower(), []).append(entry)
+        monkeypatch.setattr(entries, "all_entries", lambda: table)
+
+    return install
+
+
+def test_two_plugins_with_one_name_are_both_named(installed: Any) -> None:
+    installed(fake_entry("deploy", "same", "a:A", "dist-a"), fake_entry("deploy", "Same", "b:B", "dist-b"))
+    with pytest.raises(PluginConflictError, match=r"deploy.same is claimed by dist-a 1.0 \(a:A\) and dist-b"):
+        _ = lazyllm.deploy.same
+
+
+def test_a_broken_plugin_is_named_and_harms_no_other(installed: Any) -> None:
+    installed(
+        fake_entry("formatters", "broken", "no_such_module_here:X", "dist-broken"),
+        fake_entry("formatters", "json", "lazyllm.components.formatter:JsonFormatter", "lazyllm-core"),
+    )
+    assert lazyllm.formatters.json.__name__ == "JsonFormatter"
+    with pytest.raises(PluginError, match=r"dist-broken 1.0 .*ModuleNotFoundError"):
+        _ = lazyllm.formatters.broken
+
+
+def test_a_class_of_a_plugin_is_found_by_its_name(installed: Any) -> None:
+    installed(fake_entry("formatters", "json", "lazyllm.components.formatter:JsonFormatter", "lazyllm-core"))
+    from lazyllm.registry import component_by_class_name
+
+    assert component_by_class_name("JsonFormatter").__name__ == "JsonFormatter"
+
+
+def test_documented_import_paths_resolve() -> None:
+    from lazyllm import LOG, Mode, TrainableModule, UrlModule, config, globals, package  # noqa: F401
+    from lazyllm.common import Register  # noqa: F401
+    from lazyllm.components import EmptyFormatter, JsonFormatter, register
+    from lazyllm.components.formatter import FormatterBase
+    from lazyllm.components.prompter import PrompterBase  # noqa: F401
+    from lazyllm.launcher import RemoteLauncher
+
+    assert register is lazyllm.component_register
+    assert issubclass(EmptyFormatter, FormatterBase) and issubclass(JsonFormatter, FormatterBase)
+    assert lazyllm.launchers.remote is RemoteLauncher

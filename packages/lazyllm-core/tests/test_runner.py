@@ -1,0 +1,357 @@
+"""The runner by itself: a folder with job.json in, processes and status.json out."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from lazyllm.jobs import runner
+
+WAIT = 20.0
+
+
+def write_job(folder: Path, *steps: list, **fields) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    described = {"version": 1, "id": f"t{os.urandom(4).hex()}", "owner": None, "host": "127.0.0.1", "grace": 1.0}
+    described["steps"] = [{"name": "", "argv": argv} for argv in steps]
+    (folder / "job.json").write_text(json.dumps({**described, **fields}))
+    return folder
+
+
+def start(folder: Path, **options) -> subprocess.Popen:
+    argv = [sys.executable, "-I", "-S", runner.__file__, os.fspath(folder)]
+    return subprocess.Popen(argv, **{"stdin": subprocess.DEVNULL, **options})
+
+
+def run(folder: Path, *steps: list, **fields) -> dict:
+    write_job(folder, *steps, **fields)
+    process = start(folder)
+    process.wait(WAIT)
+    return {**status(folder), "code": process.returncode}
+
+
+def status(folder: Path) -> dict:
+    try:
+        return json.loads((folder / "status.json").read_text())
+    except OSError:
+        return {}
+
+
+def log(folder: Path) -> str:
+    path = folder / "output.log"
+    return path.read_text() if path.exists() else ""
+
+
+def until(condition, seconds: float = WAIT):
+    end = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.01)
+    return value
+
+
+def gone(pid: int) -> bool:
+    return runner.token(pid) is None
+
+
+def python(text: str) -> list:
+    return [sys.executable, "-I", "-S", "-c", text]
+
+
+def test_done(tmp_path):
+    found = run(tmp_path, ["echo", "one"], ["sh", "-c", "echo two >&2"])
+    assert (found["state"], found["phase"], found["exit_code"], found["code"]) == ("Done", "ended", 0, 0)
+    assert (tmp_path / "output.log").read_text() == "one\ntwo\n"
+    assert found["started"] <= found["ended"]
+    assert (tmp_path / "status.json").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_failed_step_fails_the_job_and_ends_it(tmp_path):
+    found = run(tmp_path, ["sh", "-c", "exit 3"], ["touch", os.fspath(tmp_path / "never")])
+    assert (found["state"], found["exit_code"], found["code"]) == ("Failed", 3, 3)
+    assert found["reason"] == "step 'sh' failed with exit code 3"
+    assert not (tmp_path / "never").exists()
+
+
+def test_a_signal_is_named(tmp_path):
+    found = run(tmp_path, ["sh", "-c", "kill -SEGV $$"])
+    assert (found["state"], found["signal"], found["exit_code"]) == ("Failed", "SIGSEGV", 139)
+
+
+@pytest.mark.parametrize("program, words", [("no-such-program", "No such file"), ("/etc/passwd", "Permission denied")])
+def test_a_program_that_cannot_be_started(tmp_path, program, words):
+    found = run(tmp_path, [program])
+    assert found["state"] == "Failed" and words in found["reason"] and program in found["reason"] and found["hint"]
+
+
+def test_a_working_folder_that_is_missing(tmp_path):
+    found = run(tmp_path, ["true"], cwd="/no/such/folder")
+    assert "working folder /no/such/folder cannot be entered" in found["reason"]
+
+
+def test_arguments_arrive_byte_for_byte(tmp_path):
+    hostile = [
+        "",
+        " ",
+        "a b",
+        "'",
+        '"',
+        "$(id)",
+        "`id`",
+        ";",
+        "&&",
+        "a\nb",
+        "\t",
+        "*",
+        "😀",
+        "\udcff\udc80x",
+        "--",
+        "\\",
+        "{x}",
+    ]
+    show = "import os, sys; os.write(1, b'\\0'.join(map(os.fsencode, sys.argv[1:])))"
+    run(tmp_path, [*python(show), *hostile])
+    expected = b"\0".join(text.encode("utf-8", "surrogateescape") for text in hostile)
+    assert (tmp_path / "output.log").read_bytes() == expected
+
+
+def test_folders_may_be_called_anything(tmp_path):
+    folder = tmp_path / "a b'c\"d\ne$(f)é😀"
+    work = tmp_path / "work \n'\"é"
+    work.mkdir()
+    found = run(folder, ["pwd"], ["printenv", "LAZYLLM_JOB_DIR"], cwd=os.fspath(work))
+    assert found["state"] == "Done"
+    assert (folder / "output.log").read_text() == f"{work}\n{folder}\n"
+
+
+def test_environment_secrets_and_refs(tmp_path):
+    write_job(tmp_path)
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files" / "x").write_text("hello")
+    (tmp_path / "secrets.json").write_text(json.dumps({"TOKEN": "t0p"}))
+    show = ["sh", "-c", 'echo "$A $TOKEN $1 $2"; cat "$3"; cat', "sh", {"ref": "port", "name": "p"}, {"ref": "host"}]
+    found = run(
+        tmp_path,
+        [*show, {"ref": "file", "name": "x"}],
+        env={"A": "ä"},
+        secrets=["TOKEN"],
+        ports={"p": None},
+        id="myjob",
+    )
+    port = found["address"]["ports"]["p"]
+    assert (tmp_path / "output.log").read_text() == f"ä t0p {port} 127.0.0.1\nhello"
+    assert not (tmp_path / "secrets.json").exists()
+    assert "t0p" not in (tmp_path / "status.json").read_text()
+
+
+def test_signals_and_streams_are_as_in_a_shell(tmp_path):
+    look = "import signal; print(signal.getsignal(signal.SIGPIPE).name, signal.pthread_sigmask(0, []))"
+    run(tmp_path, ["bash", "-c", "trap -p; cat /proc/self/status | grep SigIgn"], python(look))
+    text = (tmp_path / "output.log").read_text()
+    assert "SigIgn:\t0000000000000000" in text and "set()" in text
+
+
+def test_ports_are_reserved_until_the_end(tmp_path):
+    folders = [write_job(tmp_path / str(n), ["sleep", "60"], ports={"a": None, "b": None}) for n in range(4)]
+    processes = [start(folder) for folder in folders]
+    try:
+        found = [until(lambda f=f: (status(f).get("address") or {}).get("ports")) for f in folders]
+        ports = [port for each in found for port in each.values()]
+        assert len(set(ports)) == 8 and all(20000 <= port < 32768 for port in ports)
+        refused = run(tmp_path / "x", ["true"], ports={"a": ports[0]})
+        assert f"port {ports[0]} is taken on 127.0.0.1 (by PID {processes[0].pid} " in refused["reason"]
+    finally:
+        for process in processes:
+            process.terminate()
+            process.wait(WAIT)
+    assert run(tmp_path / "y", ["true"], ports={"a": ports[0]})["state"] == "Done"
+
+
+def test_a_taken_port_names_its_holder(tmp_path):
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        port = server.getsockname()[1]
+        found = run(tmp_path, ["true"], ports={"a": port})
+    assert (
+        found["state"] == "Failed"
+        and f"port {port} is taken" in found["reason"]
+        and str(os.getpid()) in found["reason"]
+    )
+
+
+def test_locks_in_files_where_there_are_no_abstract_sockets():
+    first = runner.lock_port(19999, abstract=False)
+    assert first and runner.lock_port(19999, abstract=False) is None
+    first.close()
+    Path("/tmp/lazyllm-port-19999").unlink()
+
+
+SERVER = """
+import http.server, sys, time
+time.sleep(float(sys.argv[2]))
+class H(http.server.BaseHTTPRequestHandler):
+    n = 0
+    def do_GET(self):
+        H.n += 1
+        self.send_response(503 if H.n < 3 else 200); self.end_headers()
+http.server.HTTPServer(('127.0.0.1', int(sys.argv[1])), H).serve_forever()
+"""
+SERVICE = {"port": "port", "path": "/v1", "health": "/health", "timeout": 15}
+
+
+def serve(delay: str = "0") -> list:
+    return [sys.executable, "-c", SERVER, {"ref": "port", "name": "port"}, delay]
+
+
+def test_ready_after_503(tmp_path):
+    process = start(write_job(tmp_path, serve(), ports={"port": None}, service=SERVICE))
+    found = until(lambda: status(tmp_path).get("ready") and status(tmp_path))
+    assert found["phase"] == "ready" and found["state"] == "Running"
+    process.terminate()
+    process.wait(WAIT)
+    assert (status(tmp_path)["state"], status(tmp_path)["reason"], status(tmp_path)["ready"]) == (
+        "Cancelled", "stopped", False,
+    )  # fmt: skip
+
+
+def test_not_ready_in_time(tmp_path):
+    found = run(tmp_path, serve("60"), ports={"port": None}, service={**SERVICE, "timeout": 0.3})
+    assert found["state"] == "Failed" and found["reason"] == "not ready within 0.3 s (Connection refused)"
+    assert gone(found["pid"])
+
+
+def test_a_server_that_dies_is_noticed_at_once(tmp_path):
+    found = run(tmp_path, ["sh", "-c", "sleep 0.2; exit 7"], ports={"port": None}, service=SERVICE)
+    assert found["reason"] == "step 'sh' failed with exit code 7" and found["ended"] - found["started"] < 3
+
+
+def test_all_that_was_started_is_ended(tmp_path):
+    """A background child, one in a session of its own, one that ignores TERM, one that is stopped."""
+    script = """
+    sleep 300 & echo $!
+    setsid sleep 300 & sleep 0.2; pgrep -n -f 'sleep 300$'
+    setsid bash -c 'trap "" TERM; echo $$; while :; do sleep 1; done' &
+    sleep 300 & echo $!; kill -STOP $!
+    env -i setsid sleep 300 & echo $!
+    sleep 0.3
+    """
+    found = run(tmp_path, ["bash", "-c", script], grace=0.5)
+    pids = [int(pid) for pid in (tmp_path / "output.log").read_text().split()]
+    assert found["state"] == "Done" and len(pids) == 5 and all(map(gone, pids))
+
+
+def test_term_then_kill(tmp_path):
+    write_job(tmp_path, ["bash", "-c", "trap 'echo heard' TERM; echo up; while :; do sleep 0.1; done"], grace=0.5)
+    process = start(tmp_path)
+    until(lambda: "up" in log(tmp_path))
+    begun = time.monotonic()
+    process.terminate()
+    process.wait(WAIT)
+    assert 0.4 < time.monotonic() - begun < 3
+    assert "heard" in (tmp_path / "output.log").read_text()
+    assert status(tmp_path)["state"] == "Cancelled" and gone(status(tmp_path)["pid"])
+
+
+def test_a_second_term_kills_now(tmp_path):
+    write_job(tmp_path, ["bash", "-c", "trap '' TERM; echo up; while :; do sleep 0.1; done"], grace=60)
+    process = start(tmp_path)
+    until(lambda: "up" in log(tmp_path))
+    process.terminate()
+    time.sleep(0.2)
+    begun = time.monotonic()
+    process.terminate()
+    process.wait(WAIT)
+    assert time.monotonic() - begun < 2 and gone(status(tmp_path)["pid"])
+
+
+def test_scratch_is_removed_whatever_happens(tmp_path):
+    (tmp_path / "s" / "t").mkdir(parents=True)
+    (tmp_path / "f").touch()
+    keep = tmp_path / "keep"
+    keep.mkdir()
+    (tmp_path / "link").symlink_to(keep)
+    run(
+        tmp_path / "job", ["false"], cwd=os.fspath(tmp_path), scratch=["s", os.fspath(tmp_path / "f"), "link", "absent"]
+    )
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["job", "keep"]
+
+
+@pytest.mark.faults
+def test_owner_closes_its_pipe(tmp_path):
+    owner = {"pid": os.getpid(), "created": runner.token(os.getpid())}
+    write_job(tmp_path, ["sleep", "300"], owner=owner, grace=30)
+    process = start(tmp_path, stdin=subprocess.PIPE)
+    pid = until(lambda: status(tmp_path).get("pid"))
+    process.stdin.close()
+    process.wait(2)
+    assert gone(pid) and (status(tmp_path)["state"], status(tmp_path)["reason"]) == ("Cancelled", "owner died")
+
+
+@pytest.mark.faults
+def test_a_fork_of_the_owner_keeps_no_job_alive(tmp_path):
+    """The owner is killed while a child of its holds the pipe's other end."""
+    write_job(tmp_path, ["bash", "-c", "trap '' TERM; while :; do sleep 0.1; done"], grace=30)
+    script = f"""
+import json, os, subprocess, sys, time
+path = {os.fspath(tmp_path / "job.json")!r}
+job = json.load(open(path)); job["owner"] = {{"pid": os.getpid()}}; json.dump(job, open(path, "w"))
+p = subprocess.Popen({[sys.executable, "-I", "-S", runner.__file__, os.fspath(tmp_path)]!r}, stdin=subprocess.PIPE)
+if os.fork() == 0: time.sleep(30); os._exit(0)
+time.sleep(300)
+"""
+    owner = subprocess.Popen([sys.executable, "-c", script], start_new_session=True)
+    pid = until(lambda: status(tmp_path).get("pid"))
+    time.sleep(0.3)
+    owner.kill()
+    owner.wait()
+    until(lambda: gone(pid), 2.2)
+    assert until(lambda: status(tmp_path).get("reason")) == "owner died"
+    os.killpg(owner.pid, signal.SIGKILL)
+
+
+@pytest.mark.faults
+def test_steps_die_with_the_runner(tmp_path):
+    process = start(write_job(tmp_path, ["sleep", "300"]))
+    pid = until(lambda: status(tmp_path).get("pid"))
+    process.kill()
+    process.wait()
+    until(lambda: gone(pid), 2)
+
+
+@pytest.mark.faults
+def test_100_mb_pass_through(tmp_path):
+    begun = time.monotonic()
+    found = run(tmp_path, ["head", "-c", "100000000", "/dev/zero"])
+    assert found["state"] == "Done" and (tmp_path / "output.log").stat().st_size == 100_000_000
+    assert time.monotonic() - begun < 20
+
+
+def test_imports_stay_lean(tmp_path):
+    """A job's start waits for these imports; ctypes comes later, once, on Linux."""
+    argv = [sys.executable, "-I", "-S", "-X", "importtime", runner.__file__, os.fspath(tmp_path)]
+    table = subprocess.run(argv, capture_output=True, text=True).stderr  # no job.json: it fails after its imports
+    loaded = {line.split("|")[-1].strip() for line in table.splitlines() if line.startswith("import time")}
+    assert {"json", "signal"} <= loaded
+    assert not loaded & {"subprocess", "threading", "pathlib", "typing", "socket", "shutil", "logging", "selectors"}
+
+
+@pytest.mark.parametrize("version", ["3.8", "3.9", "3.10", "3.12", "3.13"])
+def test_other_pythons(tmp_path, version):
+    """Nodes and engine environments may have another Python than the launcher."""
+    import shutil
+
+    program = shutil.which(f"python{version}")
+    if not program or subprocess.run([program, "-c", ""], capture_output=True).returncode:
+        pytest.skip(f"no python{version} here")
+    write_job(tmp_path, serve(), ports={"port": None}, service=SERVICE)
+    process = subprocess.Popen([program, "-I", "-S", runner.__file__, os.fspath(tmp_path)], stdin=subprocess.DEVNULL)
+    until(lambda: status(tmp_path).get("ready"))
+    process.terminate()
+    process.wait(WAIT)
+    assert status(tmp_path)["state"] == "Cancelled" and (tmp_path / "output.log").read_text().count("Error") == 0
