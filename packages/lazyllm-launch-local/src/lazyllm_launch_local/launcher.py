@@ -1,0 +1,140 @@
+"""launchers.empty: jobs on this machine, each under a runner that ends with its caller."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import IO, Any, cast
+
+from lazyllm.errors import InputError, LauncherError
+from lazyllm.jobs.job import Job
+from lazyllm.jobs.launcher import LazyLLMLaunchersBase
+from lazyllm.jobs.runner import kill
+from lazyllm.jobs.status import Status
+from lazyllm.jobs.view import JobView
+
+from .call import CallableJob
+from .gpus import visible_devices
+
+
+@dataclass
+class _Link:
+    """What ties this process to a runner: its news come from `process.stdout`, its life hangs on `process.stdin`."""
+
+    process: subprocess.Popen[bytes]
+    creator: int = field(default_factory=os.getpid)
+
+    @property
+    def open(self) -> bool:
+        return self.creator == os.getpid() and self.process.stdout is not None and not self.process.stdout.closed
+
+    def close(self) -> None:
+        for pipe in (self.process.stdin, self.process.stdout):
+            if pipe:
+                with suppress(OSError):
+                    pipe.close()
+
+
+def _environment(job: Job) -> dict[str, str] | None:
+    """Mark a detached job's runner, so that a job from within which it was started leaves it alone."""
+    return {**os.environ, "LAZYLLM_JOB_ID": job.id, "LAZYLLM_JOB_DETACHED": job.id} if job.detach and job.id else None
+
+
+class EmptyLauncher(LazyLLMLaunchersBase):
+    """Runs jobs on this machine.
+
+    Args:
+        subprocess: run Python callables in a child process instead of in place.
+        ngpus: None: the GPU with most free memory; N: the N such GPUs; 0: leave CUDA_VISIBLE_DEVICES alone.
+            On a machine without GPUs it is ignored, with a line in the log.
+        sync: `launch` waits for the job's end, or returns once it is started.
+    """
+
+    owned = True
+
+    def __init__(self, subprocess: bool = False, ngpus: int | None = None, sync: bool = True) -> None:
+        super().__init__(sync=sync)
+        if sys.platform == "win32":
+            raise LauncherError("launchers.empty needs Linux or macOS.", hint="On Windows, run it under WSL.")
+        if ngpus is not None and (isinstance(ngpus, bool) or not isinstance(ngpus, int) or ngpus < 0):
+            raise InputError(f"ngpus is None or a whole number from 0, not {ngpus!r}.")
+        if not isinstance(subprocess, bool):
+            raise InputError(f"subprocess is True or False, not {subprocess!r}.")
+        self.subprocess = subprocess
+        self.ngpus = ngpus
+
+    def environment(self) -> dict[str, str]:
+        return visible_devices(self.ngpus)
+
+    def submit(self, job: Job) -> None:
+        log = os.open(job.log, os.O_WRONLY | os.O_APPEND)
+        try:
+            process = subprocess.Popen(
+                job.runner_argv(),
+                stdin=subprocess.DEVNULL if job.detach else subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                bufsize=0,
+                start_new_session=True,
+                env=_environment(job),
+            )
+        except OSError as error:
+            raise LauncherError(f"No process can be started: {error}.", hint="ulimit -u -n shows the limits.") from None
+        finally:
+            os.close(log)
+        job.handle = _Link(process)
+
+    def query(self, job: JobView) -> Status | None:
+        """The record is right: whoever reads it has looked whether the runner lives."""
+        link = job.handle if isinstance(job, Job) else None
+        if isinstance(link, _Link) and link.creator == os.getpid() and link.process.poll() is not None:
+            return Status.Failed
+        return None
+
+    def cancel(self, job: Job, force: bool = False) -> None:
+        details = job.record.status() if job.record else {}
+        if details.get("runner_pid"):
+            # two different signals: of two equal ones the second may be lost
+            for number in (signal.SIGTERM, signal.SIGINT)[: 1 + force]:
+                kill(details["runner_pid"], details["runner_created"], number)
+        elif isinstance(job.handle, _Link):
+            job.handle.process.terminate()
+
+    def watch(self, job: Job, seconds: float) -> bool:
+        link = job.handle
+        if not isinstance(link, _Link) or not link.open:
+            return super().watch(job, min(seconds, 0.05))
+        import select
+
+        news = cast("IO[bytes]", link.process.stdout)
+        poll = select.poll()  # select() takes no descriptor above 1023
+        poll.register(news, select.POLLIN)
+        if not poll.poll(seconds * 1000):
+            return False
+        if not news.read(4096):
+            link.process.wait()
+            link.close()
+        return True
+
+    def release(self, job: Job) -> None:
+        link = job.handle
+        if isinstance(link, _Link) and link.creator == os.getpid():
+            with suppress(subprocess.TimeoutExpired):
+                link.process.wait(10)
+            link.close()
+
+    def makejob(self, cmd: Any, *, name: str | None = None, detach: bool = False) -> Any:
+        if callable(cmd):
+            if detach:
+                raise InputError("A Python callable cannot be detached; a command can.")
+            return CallableJob(cmd, self, name=name)
+        return super().makejob(cmd, name=name, detach=detach)
+
+    def _job_of(self, job: Any, args: tuple[Any, ...], kw: dict[str, Any]) -> Any:
+        if isinstance(job, CallableJob):
+            return job
+        return CallableJob(job, self, args=args, kw=kw) if callable(job) else super()._job_of(job, args, kw)

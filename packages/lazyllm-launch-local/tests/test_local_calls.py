@@ -1,0 +1,69 @@
+"""Python callables under launchers.empty."""
+
+import os
+import time
+
+import pytest
+from lazyllm.errors import InputError, JobError
+from lazyllm.jobs import runner
+from lazyllm.jobs.status import Status
+from lazyllm_launch_local.launcher import EmptyLauncher
+
+
+@pytest.fixture
+def forking():
+    return EmptyLauncher(subprocess=True, ngpus=0)
+
+
+def test_in_place():
+    def add(a, b=0):
+        return a + b, os.getpid()
+
+    assert EmptyLauncher().launch(add, 1, b=2) == (3, os.getpid())
+    with pytest.raises(ZeroDivisionError):
+        EmptyLauncher().launch(lambda: 1 / 0)
+
+
+def test_in_a_child(forking):
+    value, pid = forking.launch(lambda x: ({"x": [x, None, b"b", (1.5,)]}, os.getpid()), "é")
+    assert value == {"x": ["é", None, b"b", (1.5,)]} and pid != os.getpid()
+
+
+def test_large_results_come_back(forking):
+    assert len(forking.launch(lambda: "x" * 10_000_000)) == 10_000_000
+
+
+def test_exceptions_come_back(forking):
+    def refuse():
+        raise InputError("so not")
+
+    with pytest.raises(InputError, match="so not"):
+        forking.launch(refuse)
+    with pytest.raises(KeyError, match="k"):
+        forking.launch(lambda: {}["k"])
+    with pytest.raises(JobError, match="object cannot be handed back"):
+        forking.launch(object)
+
+
+def test_the_childs_death_is_an_error(forking):
+    with pytest.raises(JobError, match="ended by SIGKILL"):
+        forking.launch(lambda: os.kill(os.getpid(), 9))
+    with pytest.raises(JobError, match="exit code 7") as caught:
+        forking.launch(lambda: os._exit(7))
+    assert caught.value.exit_code == 7
+
+
+def test_without_sync_it_goes_on():
+    job = EmptyLauncher(subprocess=True, sync=False).makejob(lambda: time.sleep(60))
+    job.start()
+    assert job.status is Status.Running
+    pid = int(job.jobid)
+    job.stop()
+    assert job.status is Status.Cancelled and runner.token(pid) is None
+
+
+def test_only_callables_take_arguments(forking):
+    with pytest.raises(InputError, match="Only a Python callable"):
+        forking.launch("echo", 1)
+    with pytest.raises(InputError, match="detached"):
+        forking.makejob(print, detach=True)

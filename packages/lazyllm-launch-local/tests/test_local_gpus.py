@@ -1,0 +1,106 @@
+"""The choice of GPUs, with a stand-in for NVIDIA's library."""
+
+import logging
+import sys
+from types import SimpleNamespace
+
+import pytest
+from lazyllm.configs import config
+from lazyllm.errors import LauncherError
+from lazyllm_launch_local.gpus import visible_devices
+from lazyllm_launch_local.launcher import EmptyLauncher
+
+
+class NVMLError(Exception):
+    pass
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    """Return a function that gives this machine GPUs with so many bytes free."""
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+
+    def install(*free: int, driver: bool = True) -> None:
+        def init():
+            if not driver:
+                raise NVMLError("Driver Not Loaded")
+
+        fake = SimpleNamespace(
+            NVMLError=NVMLError,
+            nvmlInit=init,
+            nvmlShutdown=lambda: None,
+            nvmlDeviceGetCount=lambda: len(free),
+            nvmlDeviceGetHandleByIndex=lambda index: index,
+            nvmlDeviceGetUUID=lambda index: f"GPU-{index}abc",
+            nvmlDeviceGetMemoryInfo=lambda index: SimpleNamespace(free=free[index]),
+        )
+        monkeypatch.setitem(sys.modules, "pynvml", fake)
+
+    return install
+
+
+def chosen(ngpus):
+    return visible_devices(ngpus).get("CUDA_VISIBLE_DEVICES")
+
+
+def test_most_free_memory_first(machine):
+    machine(10, 40, 30, 20)
+    assert chosen(None) == "1" and chosen(2) == "1,2" and chosen(4) == "1,2,3,0" and chosen(0) is None
+    assert visible_devices(1)["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
+
+
+def test_too_many(machine):
+    machine(10, 20)
+    with pytest.raises(LauncherError, match=r"ngpus=3 is more than the 2 GPU\(s\) on this machine"):
+        visible_devices(3)
+
+
+@pytest.mark.parametrize(
+    "outer, ngpus, expected",
+    [
+        ("2,0", 1, "2"),
+        ("2,0", 2, "2,0"),
+        ("0,2", None, "2"),
+        ("GPU-3abc,GPU-0abc", 1, "GPU-3abc"),
+        ("GPU-3", 1, "GPU-3"),
+        ("0,9,1", 1, "0"),
+        ("MIG-x", 1, "MIG-x"),
+        ("", None, None),
+    ],
+)
+def test_an_outer_setting_is_the_frame(machine, monkeypatch, outer, ngpus, expected):
+    machine(10, 40, 30, 20)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", outer)
+    assert chosen(ngpus) == expected
+
+
+def test_more_than_the_outer_setting_shows(machine, monkeypatch):
+    machine(10, 40, 30)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    with pytest.raises(LauncherError, match=r"more than the 2 GPU\(s\) within CUDA_VISIBLE_DEVICES=0,1"):
+        visible_devices(3)
+
+
+@pytest.mark.parametrize("free, driver", [((), True), ((1,), False)])
+def test_a_machine_without_gpus(machine, free, driver, caplog):
+    machine(*free, driver=driver)
+    logging.getLogger("lazyllm").addHandler(caplog.handler)
+    assert visible_devices(2) == {} and visible_devices(None) == {}
+    logging.getLogger("lazyllm").removeHandler(caplog.handler)
+    assert caplog.text.count("ngpus=2 is ignored") == 1
+
+
+def test_switched_off(machine):
+    machine(10)
+    with config.override(cuda_visible=False):
+        assert visible_devices(5) == {}
+
+
+def test_the_job_gets_it(machine):
+    machine(10, 20)
+    launcher = EmptyLauncher(ngpus=2)
+    job = launcher.makejob(["printenv", "CUDA_VISIBLE_DEVICES"])
+    launcher.launch(job)
+    assert job.output() == "1,0\n"
+    with pytest.raises(LauncherError, match="ngpus=5"):
+        EmptyLauncher(ngpus=5).launch(["true"])
