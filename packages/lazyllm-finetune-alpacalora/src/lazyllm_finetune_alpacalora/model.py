@@ -1,0 +1,130 @@
+"""Loading base model and tokenizer, and putting LoRA on."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lazyllm.errors import ModelError
+
+from .targets import Modules, Resolved, leaf
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """Where and in which precision is trained: `kind` cuda or cpu, `precision` bf16, fp16 or float32."""
+
+    kind: str
+    precision: str
+
+    @classmethod
+    def here(cls) -> Device:
+        import torch
+
+        if not torch.cuda.is_available():
+            return cls("cpu", "float32")
+        return cls("cuda", "bf16" if torch.cuda.is_bf16_supported() else "fp16")
+
+    @property
+    def dtype(self) -> Any:
+        import torch
+
+        return {"bf16": torch.bfloat16, "fp16": torch.float16, "float32": torch.float32}[self.precision]
+
+
+def load_tokenizer(folder: str, trust: bool) -> Any:
+    """Load a tokenizer, without the network."""
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(folder, trust_remote_code=trust)
+    except Exception as error:  # whatever a broken tokenizer file raises
+        raise _unloadable("tokenizer", folder, error) from error
+
+
+def load_base(folder: str, dtype: Any, trust: bool) -> Any:
+    """Load a causal language model on the CPU in `dtype` ("auto": as its files have it)."""
+    from transformers import AutoModelForCausalLM
+
+    quiet()
+    try:
+        return AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, trust_remote_code=trust)
+    except Exception as error:  # whatever a broken weight file raises
+        raise _unloadable("model", folder, error) from error
+
+
+def quiet() -> None:
+    """Silence bars and notices of deprecation, which say nothing to who trains."""
+    import warnings
+
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
+
+
+def _unloadable(what: str, folder: str, error: Exception) -> ModelError:
+    hint = None
+    if "trust_remote_code" in str(error):
+        hint = "If you trust the code in that folder: trust_remote_code=True (or LAZYLLM_TRUST_REMOTE_CODE=1)."
+    return ModelError(f"The {what} in {folder} cannot be loaded: {type(error).__name__}: {error}", hint=hint)
+
+
+def modules_of(model: Any) -> Modules:
+    """Name a model's modules for `targets.resolve`."""
+    import torch
+    from transformers.pytorch_utils import Conv1D
+
+    named = {name: module for name, module in model.named_modules() if name}
+    name_of = {id(module): name for name, module in named.items()}
+    embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
+    if id(embedding) not in name_of:
+        raise ModelError(f"{type(model).__name__} has no input embedding to be found, so it cannot be fine-tuned here.")
+    tied = head is not None and getattr(head, "weight", 0) is getattr(embedding, "weight", 1)
+    linear = [name for name, module in named.items() if isinstance(module, (torch.nn.Linear, Conv1D))]
+    return Modules(tuple(named), tuple(linear), name_of[id(embedding)], name_of.get(id(head)), tied)
+
+
+def add_lora(model: Any, params: Mapping[str, Any], resolved: Resolved, modules: Modules) -> Any:
+    """Wrap a model for training; what is trained is kept in float32."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+
+    lora = LoraConfig(
+        r=params["lora_r"],
+        lora_alpha=params["lora_alpha"],
+        lora_dropout=params["lora_dropout"],
+        target_modules=list(resolved.targets),
+        modules_to_save=list(resolved.saved) or None,
+        ensure_weight_tying=modules.tied and leaf(modules.embedding) in resolved.saved,
+        bias="none",
+        task_type="CAUSAL_LM",
+    )
+    wrapped = get_peft_model(model, lora)
+    for parameter in wrapped.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.to(torch.float32)
+    return wrapped
+
+
+SMALL = 50_000_000
+
+
+def set_threads(size: int, world: int = 1) -> None:
+    """Let a model of `size` parameters on a CPU use its cores, shared by `world` processes.
+
+    A small one keeps one thread: more cost it many times what they bring, above all on a busy machine.
+    """
+    import os
+
+    import torch
+
+    if size >= SMALL:
+        torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // world))
+
+
+def trainable(model: Any) -> tuple[int, int]:
+    """Return how many parameters are trained, and how many there are, tied ones once."""
+    parameters: Collection[Any] = {id(p): p for p in model.parameters()}.values()
+    return sum(p.numel() for p in parameters if p.requires_grad), sum(p.numel() for p in parameters)

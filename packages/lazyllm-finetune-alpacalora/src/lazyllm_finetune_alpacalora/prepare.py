@@ -1,0 +1,206 @@
+"""From a run's configuration to a Trainer that is ready to train."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lazyllm.errors import DataError
+
+from .adapt import Batch, Schedule, plan_batch, plan_deepspeed, plan_schedule, plan_validation
+from .chat import turn_end
+from .config import RunConfig
+from .data import Kind, read
+from .encode import Encoded, Encoder, prefix_ids
+from .model import Device, add_lora, load_base, load_tokenizer, modules_of, set_threads, trainable
+from .runs import Run
+from .step import say
+from .targets import resolve
+from .template import load_template
+
+LOG_STEPS = 10
+KEPT_CHECKPOINTS = 3
+
+
+@dataclass(slots=True)
+class Prepared:
+    """A Trainer with what is needed after it: tokenizer, facts for the merging, figures for the summary."""
+
+    trainer: Any
+    tokenizer: Any
+    progress: Any
+    facts: dict[str, Any]
+    summary: dict[str, Any]
+    resumed: int = 0
+
+
+def prepare(config: RunConfig, run: Run, world: int, started: float) -> Prepared:
+    """Read and encode the data, plan the steps, load the model and build the Trainer; says what it decided."""
+    from .batches import Collator, LoraTrainer
+    from .callbacks import MarkCheckpoints, Progress
+
+    params, trust = config.params, bool(config.params["trust_remote_code"])
+    tokenizer = load_tokenizer(config.base_model, trust)
+    encoder, facts = _encoder(config, tokenizer)
+    train, held_out = _sets(config, encoder)
+    if params["show_prompt"]:
+        say(f"The first sample:\n{tokenizer.decode(train[0]['input_ids'])}")
+    count = len(held_out) if held_out is not None else 0
+    batch = plan_batch(params, config.explicit, world)
+    schedule = plan_schedule(params, config.explicit, len(train), count, batch, world)
+    for note in (*batch.notes, *schedule.notes):
+        say(note)
+
+    device = Device.here()
+    say(f"Training on {device.kind} in {device.precision}, {world} process(es).")
+    model = load_base(config.base_model, device.dtype, trust)
+    modules = modules_of(model)
+    resolved = resolve(params, config.explicit, modules)
+    for note in resolved.notes:
+        say(note)
+    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
+    model = add_lora(model, params, resolved, modules)
+    model.config.use_cache = False
+    model.config.pad_token_id = pad
+    parameters, of = trainable(model)
+    if config.auto_threads and device.kind == "cpu":
+        set_threads(of, world)
+    say(f"{parameters:,} of {of:,} parameters trained; {schedule.total} steps, {len(train)} samples, {count} held out.")
+
+    progress = Progress(Path(config.root, "train_log.jsonl"), started)
+    trainer = LoraTrainer(
+        model=model,
+        args=_arguments(config, batch, schedule, device, of, max(train["length"]), world),
+        train_dataset=train,
+        eval_dataset=held_out,
+        data_collator=Collator(pad, 8 if device.kind == "cuda" else 1),
+        processing_class=tokenizer,
+        callbacks=[progress, MarkCheckpoints(run)],
+    )
+    _quiet(trainer)
+    facts |= {
+        "samples": [train[i]["input_ids"][:64] for i in range(min(2, len(train)))],
+        "fingerprint": run.fingerprint,
+    }
+    summary = {
+        "base_model": config.base_model,
+        "device": device.kind,
+        "precision": device.precision,
+        "processes": world,
+        "samples": len(train),
+        "held_out": count,
+        "trained_parameters": parameters,
+        "parameters": of,
+        "lora_target_modules": resolved.targets,
+        "modules_to_save": resolved.saved,
+        "micro_batch_size": batch.micro,
+        "gradient_accumulation_steps": batch.accumulation,
+    }
+    resumed = int(run.checkpoint.name.rpartition("-")[2]) if run.checkpoint else 0
+    return Prepared(trainer, tokenizer, progress, facts, summary, resumed)
+
+
+def _encoder(config: RunConfig, tokenizer: Any) -> tuple[Encoder, dict[str, Any]]:
+    """Return the encoder, and what the merged model needs to be asked as it was trained."""
+    params = config.params
+    kind: Kind = "messages" if "messages" in next(read(config.data)) else "alpaca"
+    template = load_template(params["prompt_template_name"])
+    if kind == "alpaca":
+        before = tokenizer.convert_ids_to_tokens(prefix_ids(tokenizer))
+        tokenizer.chat_template = template.chat_template("".join(before))
+        end = ""
+    else:
+        if not tokenizer.chat_template:
+            raise DataError(f"The data has messages, but the tokenizer in {config.base_model} has no chat template.")
+        end = turn_end(tokenizer)
+    stops = [tokenizer.eos_token_id]
+    closing = tokenizer(end, add_special_tokens=False)["input_ids"][:1]
+    stops += [
+        token for token in closing if token in tokenizer.all_special_ids or token in tokenizer.added_tokens_decoder
+    ]
+    encoder = Encoder(tokenizer, kind, template, params["cutoff_len"], params["filter_nums"], params["train_on_inputs"])
+    return encoder, {"chat_template": tokenizer.chat_template, "stops": sorted(set(stops)), "kind": kind}
+
+
+def _sets(config: RunConfig, encoder: Encoder) -> tuple[Any, Any]:
+    everything = _dataset(encoder.encode(read(config.data)), config.params)
+    if config.valset:
+        return everything, _dataset(encoder.encode(read(config.valset)), config.params)
+    held_out, notes = plan_validation(config.params, config.explicit, len(everything))
+    for note in notes:
+        say(note)
+    if not held_out:
+        return everything, None
+    parts = everything.train_test_split(test_size=held_out, shuffle=True, seed=config.params["seed"])
+    return parts["train"], parts["test"]
+
+
+def _dataset(encoded: Encoded, params: dict[str, Any]) -> Any:
+    import datasets
+
+    if encoded.too_long:
+        say(f"{encoded.too_long} samples left out: filter_nums={params['filter_nums']} tokens or more.")
+    if encoded.nothing_to_learn:
+        say(f"{encoded.nothing_to_learn} samples left out: no answer within cutoff_len={params['cutoff_len']} tokens.")
+    lengths = [len(ids) for ids in encoded.input_ids]
+    return datasets.Dataset.from_dict({"input_ids": encoded.input_ids, "labels": encoded.labels, "length": lengths})
+
+
+def _arguments(
+    config: RunConfig, batch: Batch, schedule: Schedule, device: Device, size: int, longest: int, world: int
+) -> Any:
+    from importlib.util import find_spec
+
+    from transformers import TrainingArguments
+
+    from .memory import wants_checkpointing
+
+    params = config.params
+    deepspeed, notes = plan_deepspeed(params, config.explicit, world, find_spec("deepspeed") is not None)
+    recompute, reason = wants_checkpointing(config, size, longest * batch.micro)
+    for note in (*notes, *reason):
+        say(note)
+    evaluates = schedule.eval_steps > 0
+    options: dict[str, Any] = {}
+    if recompute:
+        options = {"gradient_checkpointing": True, "gradient_checkpointing_kwargs": {"use_reentrant": False}}
+    return TrainingArguments(
+        output_dir=str(config.checkpoints),
+        per_device_train_batch_size=batch.micro,
+        per_device_eval_batch_size=batch.micro,
+        gradient_accumulation_steps=batch.accumulation,
+        num_train_epochs=params["num_epochs"],
+        max_steps=params["max_steps"],
+        learning_rate=params["learning_rate"],
+        lr_scheduler_type="cosine",
+        warmup_steps=schedule.warmup,
+        logging_steps=LOG_STEPS,
+        logging_first_step=True,
+        logging_nan_inf_filter=False,
+        eval_strategy="steps" if evaluates else "no",
+        eval_steps=schedule.eval_steps or None,
+        save_strategy="steps",
+        save_steps=schedule.save_steps,
+        save_total_limit=KEPT_CHECKPOINTS,
+        load_best_model_at_end=evaluates,
+        prediction_loss_only=True,
+        include_num_input_tokens_seen="non_padding",
+        remove_unused_columns=False,
+        seed=params["seed"],
+        bf16=device.precision == "bf16",
+        fp16=device.precision == "fp16",
+        use_cpu=device.kind == "cpu",
+        dataloader_pin_memory=device.kind == "cuda",
+        ddp_find_unused_parameters=False if world > 1 else None,
+        deepspeed=deepspeed or None,
+        disable_tqdm=True,
+        report_to="none",
+        **options,
+    )
+
+
+def _quiet(trainer: Any) -> None:
+    from transformers import PrinterCallback
+
+    trainer.remove_callback(PrinterCallback)

@@ -1,0 +1,77 @@
+"""What one training record must look like: alpaca keys, or a chat's messages."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from lazyllm.errors import DataError, near
+
+ROLES = ("system", "user", "assistant", "tool")
+
+
+def check_record(record: Any, where: str) -> Literal["alpaca", "messages"]:
+    """Check one record and return its kind. `where` names it in errors: a file, and a line or a number."""
+    if not isinstance(record, dict):
+        raise DataError(
+            f"{where} is {_name(record)}; expected an object with instruction and output, or with messages."
+        )
+    if "messages" in record:
+        if "instruction" in record:
+            raise DataError(f"{where} has both messages and instruction; which of the two to train on is not clear.")
+        _check_messages(record["messages"], where)
+        return "messages"
+    _check_alpaca(record, where)
+    return "alpaca"
+
+
+def _check_alpaca(record: dict[str, Any], where: str) -> None:
+    missing = [key for key in ("instruction", "output") if key not in record]
+    if missing:
+        others = [str(key) for key in record if key not in ("instruction", "input", "output")]
+        nearest = f" {near(missing[0], others)}" if others else ""
+        found = ", ".join(map(str, record)) or "none"
+        raise DataError(
+            f"{where} lacks {' and '.join(repr(m) for m in missing)}; its keys are: {found}.{nearest}",
+            hint="A record has instruction, output and perhaps input, or it has messages (a list of role and content).",
+        )
+    for key in ("instruction", "input", "output"):
+        value = record.get(key)
+        if not isinstance(value, str) and not (key == "input" and value is None):
+            raise DataError(f"{where}: {key!r} must be text, but it is {_name(value)}.")
+    if not record["instruction"].strip():
+        raise DataError(f"{where} has an empty instruction.")
+
+
+def _check_messages(messages: Any, where: str) -> None:
+    if not isinstance(messages, list) or not messages:
+        raise DataError(f"{where}: 'messages' must be a list of at least one user and one assistant turn.")
+    for number, message in enumerate(messages, 1):
+        turn = f"{where}, message {number}"
+        if not isinstance(message, dict) or "role" not in message:
+            keys = list(message) if isinstance(message, dict) else []
+            raise DataError(
+                f"{turn} must be an object with 'role' and 'content'; its keys are: {', '.join(keys) or 'none'}."
+            )
+        role = message["role"]
+        if role not in ROLES:
+            raise DataError(f"{turn} has the role {role!r}. {near(str(role), ROLES)}")
+        if "content" not in message and not message.get("tool_calls"):
+            raise DataError(f"{turn} lacks 'content'; its keys are: {', '.join(map(str, message))}.")
+        content = message.get("content")
+        if not isinstance(content, str) and not (content is None and message.get("tool_calls")):
+            raise DataError(f"{turn}: 'content' must be text, but it is {_name(content)}.")
+    if not any(message["role"] == "assistant" for message in messages):
+        raise DataError(f"{where} has no assistant message, so there is nothing to learn from it.")
+
+
+def _name(value: Any) -> str:
+    if value is None:
+        return "null"
+    return {
+        "bool": "a truth value",
+        "int": "a number",
+        "float": "a number",
+        "str": "text",
+        "list": "a list",
+        "dict": "an object",
+    }.get(type(value).__name__, type(value).__name__)

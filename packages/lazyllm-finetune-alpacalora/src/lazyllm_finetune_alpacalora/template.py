@@ -1,0 +1,102 @@
+"""Prompt templates of alpaca records, and the Jinja chat template that asks a served model in the same words."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lazyllm.errors import InputError, near
+
+FOLDER = Path(__file__).parent / "templates"
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A template file's fields; `prompt_input` and `prompt_no_input` hold the places {instruction} and {input}."""
+
+    name: str
+    prompt_input: str
+    prompt_no_input: str
+    response_split: str = ""
+
+    def prompt(self, record: Mapping[str, Any]) -> str:
+        """Return the text that asks; the record's output follows it directly."""
+        if record.get("input"):
+            return _fill(self.prompt_input, instruction=record["instruction"], input=record["input"])
+        return _fill(self.prompt_no_input, instruction=record["instruction"])
+
+    def chat_template(self, before: str = "") -> str:
+        """Return Jinja that renders one user message as `prompt_no_input` does.
+
+        `before` is what the tokenizer puts before every text (`<s>`, or nothing): engines tokenize a rendered chat
+        without it. A system message stands before the prompt, further turns repeat its last heading, and
+        an assistant's turn ends in the end-of-sequence token, as in training.
+        """
+        head, tail = self.prompt_no_input.split("{instruction}", 1)
+        cut = head.rfind("\n\n") + 2 if "\n\n" in head else 0
+        return _CHAT.format(
+            before=_literal(before), intro=_literal(head[:cut]), heading=_literal(head[cut:]), tail=_literal(tail)
+        )
+
+
+_CHAT = (
+    "{{%- macro text(content) -%}}"
+    "{{%- if content is string -%}}{{{{- content -}}}}"
+    "{{%- else -%}}{{%- for part in content or [] -%}}{{{{- part.text -}}}}{{%- endfor -%}}{{%- endif -%}}"
+    "{{%- endmacro -%}}"
+    "{{%- set turns = namespace(users=0) -%}}"
+    "{{{{- {before} -}}}}"
+    "{{%- for message in messages -%}}"
+    "{{%- if message.role == 'assistant' -%}}"
+    "{{{{- text(message.content) -}}}}{{{{- eos_token -}}}}"
+    "{{%- elif message.role == 'system' or message.role == 'developer' -%}}"
+    "{{{{- text(message.content) + '\\n\\n' -}}}}"
+    "{{%- else -%}}"
+    "{{{{- '\\n\\n' if turns.users else {intro} -}}}}{{%- set turns.users = turns.users + 1 -%}}"
+    "{{{{- {heading} -}}}}{{{{- text(message.content) -}}}}{{{{- {tail} -}}}}"
+    "{{%- endif -%}}"
+    "{{%- endfor -%}}"
+)
+
+
+def _literal(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _fill(template: str, **values: str) -> str:
+    # not str.format: a template may hold other braces, and a value may hold "{input}"
+    parts = []
+    rest = template
+    while rest:
+        places = [(rest.find("{" + key + "}"), key) for key in values]
+        at, key = min((p for p in places if p[0] >= 0), default=(-1, ""))
+        if at < 0:
+            break
+        parts += [rest[:at], values[key]]
+        rest = rest[at + len(key) + 2 :]
+    return "".join([*parts, rest])
+
+
+def load_template(name: str) -> Template:
+    """Load a packaged template by name, or one's own by the path of its JSON file."""
+    file = FOLDER / f"{name}.json"
+    if not name or Path(name).name != name or not file.is_file():
+        file = Path(name).expanduser()
+        if not name or not file.is_file():
+            known = [p.stem for p in FOLDER.glob("*.json")]
+            raise InputError(
+                f"prompt_template_name={name!r} is neither a packaged template nor a file. {near(name, known)}",
+                hint="A template is a JSON file with prompt_input, prompt_no_input and response_split.",
+            )
+    try:
+        fields = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"The prompt template {file} is not valid JSON: {error}.") from None
+    for key, places in (("prompt_input", ("{instruction}", "{input}")), ("prompt_no_input", ("{instruction}",))):
+        text = fields.get(key) if isinstance(fields, dict) else None
+        if not isinstance(text, str) or any(place not in text for place in places):
+            raise InputError(f"The prompt template {file} needs {key!r}, a text with {' and '.join(places)} in it.")
+    return Template(name, fields["prompt_input"], fields["prompt_no_input"], str(fields.get("response_split", "")))

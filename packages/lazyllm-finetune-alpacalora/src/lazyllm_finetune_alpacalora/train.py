@@ -1,0 +1,119 @@
+"""The training step: `python -m lazyllm_finetune_alpacalora.train CONFIG.json`."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from .config import RunConfig
+from .step import run_step, say
+
+STARTED = time.time()
+
+
+def main() -> int:
+    """Run the step and return its exit code."""
+    return run_step("train", run_training)
+
+
+def run_training(config: RunConfig) -> None:
+    """Train and publish the adapter in `config.target_path`; checkpoints, log and curve go to `config.root`."""
+    from .prepare import prepare
+    from .publish import recover, remove
+    from .runs import clean, find_run
+
+    rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+    run = find_run(config, world)
+    if run.note:
+        say(run.note)
+    if rank == 0:
+        Path(config.root).mkdir(parents=True, exist_ok=True)
+        for path in (config.adapter_partial, config.merge_partial):
+            remove(path)
+        for folder in (config.target_path, config.merge_path):
+            recover(Path(folder))
+        clean(config, run)
+    made = prepare(config, run, world, STARTED)
+    result = made.trainer.train(resume_from_checkpoint=str(run.checkpoint) if run.checkpoint else None)
+    if made.trainer.is_world_process_zero():
+        _finish(config, made, run.id, result.metrics)
+
+
+def _finish(config: RunConfig, made: Any, run: str, metrics: dict[str, Any]) -> None:
+    from .callbacks import read_log
+    from .curve import draw_curve
+    from .publish import write_text
+
+    root = Path(config.root)
+    publish_adapter(config, made.trainer.accelerator.unwrap_model(made.trainer.model), made.tokenizer)
+    write_text(config.facts, json.dumps({**made.facts, "run": run}, ensure_ascii=False))
+    draw_curve(
+        read_log(root / "train_log.jsonl"),
+        root / "training_loss.png",
+        f"{Path(config.base_model).name}: fine-tuning loss",
+    )
+    state, progress = made.trainer.state, made.progress
+    summary = {
+        **made.summary,
+        "steps": state.global_step,
+        "resumed_from_step": made.resumed,
+        "train_loss": metrics.get("train_loss"),
+        "best_eval_loss": state.best_metric,
+        "best_checkpoint": state.best_global_step or None,
+        "tokens": progress.tokens,
+        "seconds": round(progress.seconds, 3),
+        "tokens_per_second": round(progress.tokens / progress.seconds, 1) if progress.seconds else None,
+        "seconds_to_first_step": round(progress.to_first_step, 3),
+        "peak_memory_bytes": peak_memory(),
+    }
+    write_text(root / "summary.json", json.dumps(summary, indent=2))
+    say(f"Adapter saved: {config.target_path}")
+
+
+def publish_adapter(config: RunConfig, model: Any, tokenizer: Any) -> None:
+    """Save the adapter beside its place, read it back, and only then put it there."""
+    import torch
+    from lazyllm.errors import ModelError
+    from peft import get_peft_model_state_dict
+    from safetensors.torch import load_file
+
+    from .publish import MARK, fresh, publish_files, publish_folder
+
+    made = fresh(config.adapter_partial)
+    model.save_pretrained(str(made), save_embedding_layers=False)
+    tokenizer.save_pretrained(str(made))
+    (made / MARK).write_text(json.dumps({"base_model": config.base_model}), encoding="utf-8")
+    wished, found = (
+        get_peft_model_state_dict(model, save_embedding_layers=False),
+        load_file(made / "adapter_model.safetensors"),
+    )
+    if (
+        not found
+        or not set(found) <= set(wished)
+        or not all(torch.equal(found[name], wished[name].cpu()) for name in found)
+    ):
+        raise ModelError(f"The adapter in {made} does not read back as it was written.")
+    if config.target_path == config.root:
+        publish_files(made, Path(config.target_path), last="adapter_config.json")
+    else:
+        publish_folder(made, Path(config.target_path))
+
+
+def peak_memory() -> int:
+    """Return the most memory that was used, in bytes: the device's, or this process's on a CPU."""
+    import resource
+
+    import torch
+
+    if torch.cuda.is_available():
+        return int(torch.cuda.max_memory_allocated())
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+if __name__ == "__main__":
+    sys.exit(main())

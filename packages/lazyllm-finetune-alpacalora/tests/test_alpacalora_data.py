@@ -1,0 +1,96 @@
+"""Reading and checking data, without any heavy module."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from lazyllm.errors import DataError
+from lazyllm_finetune_alpacalora.data import read, survey
+
+GOOD = {"instruction": "Say hi.", "output": "hi"}
+CHAT = {"messages": [{"role": "user", "content": "Say hi."}, {"role": "assistant", "content": "hi"}]}
+
+
+def put(folder: Path, name: str, text: str) -> Path:
+    file = folder / name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text)
+    return file
+
+
+def test_a_list_lines_and_a_folder_give_the_same_records(tmp_path: Path) -> None:
+    list_file = put(tmp_path, "d/a.json", "\n" + json.dumps([GOOD, GOOD], indent=1))
+    lines = put(tmp_path, "d/sub/b.jsonl", f"{json.dumps(GOOD)}\n\n{json.dumps(GOOD)}\n")
+    lines_named_json = put(tmp_path, "c.json", f"{json.dumps(GOOD)}\n{json.dumps(GOOD)}\n")
+    for file in (list_file, lines, lines_named_json):
+        assert list(read(file)) == [GOOD, GOOD]
+    found = survey(tmp_path / "d")
+    assert (found.count, found.kind, found.files) == (4, "alpaca", (list_file, lines))
+
+
+def test_a_byte_order_mark_is_no_part_of_the_data(tmp_path: Path) -> None:
+    file = tmp_path / "bom.json"
+    file.write_text(json.dumps([GOOD]), encoding="utf-8-sig")
+    assert list(read(file)) == [GOOD]
+
+
+def test_messages_are_their_own_kind(tmp_path: Path) -> None:
+    assert survey(put(tmp_path, "c.jsonl", json.dumps(CHAT))).kind == "messages"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "parts"),
+    [
+        ("a.json", "", ["empty"]),
+        ("a.jsonl", "\n\n", ["empty"]),
+        ("a.json", "[]", ["empty"]),
+        ("a.json", '[\n{"instruction": "x",\n "output" "y"}]', ["line 3", "column 11"]),
+        ("a.jsonl", f"{json.dumps(GOOD)}\n{{oops}}\n", ["line 2", "column 2"]),
+        ("a.json", '{\n"data": []}', ["expected a list"]),
+        ("a.json", json.dumps([GOOD, {"instruction": "x", "respnse": "y", "outptu": "z"}]), ["record 2", "'output'", "outptu"]),
+        ("a.jsonl", json.dumps({"prompt": "x", "completion": "y"}), ["line 1", "'instruction' and 'output'", "prompt"]),
+        ("a.json", json.dumps([{"instruction": "x", "output": 3}]), ["'output' must be text", "a number"]),
+        ("a.json", json.dumps([{"instruction": " ", "output": "x"}]), ["empty instruction"]),
+        ("a.json", json.dumps(["x"]), ["record 1 is text"]),
+        ("a.json", json.dumps([GOOD, CHAT]), ["record 2", "record 1", "one kind"]),
+        ("a.json", json.dumps([GOOD | CHAT]), ["both"]),
+        ("a.json", json.dumps([{"messages": []}]), ["'messages' must be a list"]),
+        ("a.json", json.dumps([{"messages": [{"role": "assistent", "content": "x"}]}]), ["message 1", "'assistant'"]),
+        ("a.json", json.dumps([{"messages": [{"role": "user", "content": "x"}]}]), ["no assistant"]),
+        ("a.json", json.dumps([{"messages": [{"role": "user", "text": "x"}]}]), ["'content'", "text"]),
+    ],
+)
+def test_bad_data_is_refused_with_its_place(tmp_path: Path, name: str, text: str, parts: list[str]) -> None:
+    file = put(tmp_path, name, text)
+    with pytest.raises(DataError) as error:
+        list(read(file))
+    for part in [str(file), *parts]:
+        assert part in str(error.value)
+
+
+def test_a_missing_file_names_its_nearest_neighbour(tmp_path: Path) -> None:
+    put(tmp_path, "train.json", json.dumps([GOOD]))
+    with pytest.raises(DataError, match=r"trian\.json.*Did you mean 'train\.json'"):
+        list(read(tmp_path / "trian.json"))
+
+
+def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
+    file = tmp_path / "x.jsonl"
+    file.write_bytes(b'{"instruction": "\xff"}')
+    with pytest.raises(DataError, match="UTF-8"):
+        list(read(file))
+
+
+def test_lines_are_checked_in_linear_time(tmp_path: Path) -> None:
+    import time
+
+    def seconds(count: int) -> float:
+        file = put(tmp_path, f"{count}.jsonl", (json.dumps(GOOD) + "\n") * count)
+        start = time.process_time()
+        assert survey(file).count == count
+        return time.process_time() - start
+
+    seconds(1000)
+    assert seconds(40_000) < 16 * max(seconds(5_000), 0.005)
