@@ -1,0 +1,40 @@
+"""Which models the library can batch, told from config.json alone, without importing torch or transformers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+# model types of transformers 5.23 with a causal language model whose classes lack `_supports_attention_backend`:
+# they do not hand the paged cache to the attention, so a batch would read and write no cache at all
+NOT_BATCHED = frozenset(
+    """
+    bailing_hybrid bamba bart big_bird bigbird_pegasus biogpt blenderbot blenderbot-small bloom clvp codegen cpmant
+    falcon falcon_h1 falcon_mamba git gpt_neo gpt_neox_japanese gptj jamba kimi_linear mamba mamba2 marian mbart
+    megatron-bert mpt musicgen musicgen_melody mvp nemotron_h olmo_hybrid pegasus plbart prophetnet qwen3_5
+    qwen3_5_moe qwen3_next qwen4_exp rembert roformer rwkv stablelm trocr whisper xglm xlstm zamba zamba2
+    """.split()
+)
+_LAYERS = frozenset({"full_attention", "sliding_attention"})
+
+
+def refusal(config: Mapping[str, Any]) -> str | None:
+    """Return why a model with this config.json cannot be batched, None if nothing speaks against it."""
+    kind = config.get("model_type")
+    if config.get("is_encoder_decoder"):
+        return f"{kind!r} is an encoder-decoder model; only decoder-only language models are batched"
+    if kind in NOT_BATCHED:
+        return f"the attention or recurrent state of {kind!r} models does not fit the library's paged cache"
+    for part in ("vision_config", "audio_config"):
+        if config.get(part):
+            return f"{kind!r} takes more than text ({part} in config.json)"
+    text = config.get("text_config")
+    config = text if isinstance(text, Mapping) else config
+    layers = config.get("layer_types")
+    if isinstance(layers, list) and (other := sorted({str(t) for t in layers} - _LAYERS)):
+        return f"it has layers of type {', '.join(other)}; only full and sliding attention are batched"
+    if config.get("attn_logit_softcapping"):
+        return "it caps its attention scores (attn_logit_softcapping), which the batched attention would leave out"
+    if config.get("kv_lora_rank"):
+        return "it compresses its keys and values (multi-head latent attention, kv_lora_rank)"
+    return None

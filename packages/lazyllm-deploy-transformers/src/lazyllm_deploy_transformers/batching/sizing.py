@@ -1,0 +1,97 @@
+"""How much memory the batching takes: decided from the model's shape before anything is allocated."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from lazyllm.errors import InputError
+
+PAGE = 64
+_GIB = 2**30
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What the cache's size depends on. `masks`: attention masks that the library keeps, 0 with flash attention."""
+
+    layers: int
+    kv_heads: int
+    head_dim: int
+    itemsize: int
+    masks: int
+    context: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sizing:
+    """The chosen numbers: `tokens` of KV cache in `blocks` pages, `bytes` for them and for the attention masks."""
+
+    max_model_len: int
+    max_num_seqs: int
+    max_batch_tokens: int
+    blocks: int
+    bytes: int
+
+    @property
+    def tokens(self) -> int:
+        return self.blocks * PAGE
+
+
+def plan(
+    shape: Shape,
+    *,
+    max_num_seqs: int,
+    max_model_len: int | None,
+    max_batch_tokens: int | None,
+    limit: int | None,
+    free: int,
+) -> Sizing:
+    """Return the sizes for a CPU.
+
+    Wanted is room for `max_num_seqs` sequences of full length; it ends at `limit` bytes, by default a quarter of the
+    `free` bytes and at most 4 GiB. The context shrinks to what fits, unless `max_model_len` was asked for.
+
+    Raises:
+        InputError: the asked length is above the model's, or one sequence of it does not fit.
+    """
+    if max_model_len is not None and max_model_len > shape.context:
+        raise InputError(
+            f"--max-model-len {max_model_len} is more than the {shape.context} tokens of the model's context."
+        )
+    batch = max(max_batch_tokens or 512, max_num_seqs)
+    # keys and values, a column of each mask, and the library's read index (8 bytes)
+    per_token = 2 * shape.layers * shape.kv_heads * shape.head_dim * shape.itemsize + shape.masks * batch * shape.itemsize + 8
+    budget = limit if limit is not None else min(free // 4, 4 * _GIB)
+    length = max_model_len or shape.context
+    # one page more than the sequences need: the library stops admitting prompts when the last blocks are in use
+    pages = -(-length // PAGE) + 1
+    affordable = budget // (per_token * PAGE)
+    if affordable < pages:
+        length = (affordable - 1) * PAGE
+        if max_model_len is not None or length < PAGE:
+            raise InputError(
+                f"A KV cache of {budget / _GIB:.2f} GiB does not hold one sequence of {max_model_len or PAGE} tokens "
+                f"({pages * PAGE * per_token / _GIB:.2f} GiB).",
+                hint="give more with --kv-cache-memory, or ask for less with --max-model-len or --max-batch-tokens",
+            )
+        pages = affordable
+    blocks = min(max_num_seqs * pages, affordable)
+    return Sizing(length, max_num_seqs, batch, blocks, blocks * PAGE * per_token)
+
+
+def free_memory() -> int:
+    """Return the bytes that this process may still take: the machine's available memory, or its cgroup's if less."""
+    import psutil
+
+    free = int(psutil.virtual_memory().available)
+    base = Path("/sys/fs/cgroup")
+    pairs = (("memory.max", "memory.current"), ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"))
+    for most, used in pairs:
+        try:
+            limit, taken = (base / most).read_text().strip(), (base / used).read_text().strip()
+        except OSError:
+            continue
+        if limit.isdecimal():
+            free = min(free, max(0, int(limit) - int(taken)))
+    return free

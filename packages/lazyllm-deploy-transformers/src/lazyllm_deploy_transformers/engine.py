@@ -1,0 +1,142 @@
+"""`deploy.transformers`: the command that serves a model with this package's server."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from lazyllm.components.deploy import LazyLLMDeployBase
+from lazyllm.errors import InputError, ServiceError, near
+from lazyllm.jobs.command import Arg, Command, Ref, Service, Step
+
+from .checks import check_folder
+from .threads import default_threads
+
+KEY = "LAZYLLM_API_KEY"
+_CHOICES = {"dtype": ("auto", "float32", "bfloat16", "float16")}
+_WHOLE = ("max_num_seqs", "max_model_len", "max_batch_tokens", "threads")
+
+
+class TransformersDeploy(LazyLLMDeployBase):
+    """An OpenAI-compatible server on the transformers library, for any machine, CPU included.
+
+    `infer = TransformersDeploy(); url = infer(finetuned_model, base_model)`; the URL ends in /v1. An API key is taken
+    from the environment variable LAZYLLM_API_KEY.
+
+    Keywords:
+        port, host: None for a free port and for the launcher's address.
+        model_name: the name that clients use, by default the folder's.
+        dtype: auto (the checkpoint's, float32 where the CPU has no arithmetic for it), float32, bfloat16, float16.
+        device: auto, cpu, cuda or cuda:N.
+        max_num_seqs: sequences that are computed at once; others wait.
+        max_model_len: tokens of prompt and answer together, by default the model's context.
+        max_batch_tokens: tokens that are computed in one step.
+        kv_cache_memory: limit of the KV cache, bytes or text such as "2GiB".
+        threads: CPU threads, by default OMP_NUM_THREADS or the physical cores.
+        shutdown_timeout: seconds that running answers get when the server is stopped.
+        start_timeout: seconds after which a server that does not answer is given up.
+    """
+
+    defaults: ClassVar[Mapping[str, Any]] = {
+        "port": None,
+        "host": None,
+        "model_name": None,
+        "dtype": "auto",
+        "device": "auto",
+        "max_num_seqs": 64,
+        "max_model_len": None,
+        "max_batch_tokens": None,
+        "kv_cache_memory": None,
+        "threads": None,
+        "shutdown_timeout": 30.0,
+        "start_timeout": 600.0,
+    }
+    auto_map: ClassVar[Mapping[str, str]] = {"max_token_num": "max_model_len"}
+    message_format: ClassVar[Mapping[str, Any] | None] = None
+    keys_name_handle: ClassVar[Mapping[str, str] | None] = {"inputs": "prompt", "stop": "stop"}
+
+    @staticmethod
+    def extract_result(text: str | bytes, inputs: Any = None) -> str:
+        """Return the text of an answer's body, or of one event of a stream (`data: …`, empty for the last)."""
+        found = (text.decode() if isinstance(text, bytes) else text).strip().removeprefix("data:").strip()
+        if not found or found == "[DONE]":
+            return ""
+        try:
+            body = json.loads(found)
+            if "error" in body:
+                raise ServiceError(str(body["error"].get("message", body["error"])))
+            choice = body["choices"][0] if body["choices"] else {}
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise ServiceError(f"This is no answer of the OpenAI protocol: {found[:200]}") from None
+        said = choice.get("message") or choice.get("delta") or {"content": choice.get("text")}
+        return str(said.get("content") or "")
+
+    @staticmethod
+    def stream_parse_parameters() -> dict[str, Any]:
+        """Return how a stream is split: server-sent events end with an empty line."""
+        return {"delimiter": b"\n\n"}
+
+    @staticmethod
+    def stream_url_suffix() -> str:
+        """Return nothing: streams have the same URL."""
+        return ""
+
+    def cmd(
+        self, finetuned_model: str | os.PathLike[str] | None = None, base_model: str | os.PathLike[str] | None = None
+    ) -> Command:
+        """Return the command that serves the model.
+
+        Raises:
+            InputError: a keyword's value cannot be used.
+            ModelError: the folder is incomplete, or holds a model that the library does not batch.
+        """
+        self._check()
+        model = self.find_model(finetuned_model, base_model)
+        info = check_folder(model, trust_remote_code=self.trust_remote_code)
+        kw = self.kw
+        host: Arg = kw["host"] or Ref("host")
+        argv: list[Arg] = [sys.executable, "-m", "lazyllm_deploy_transformers.server", "--model", model]
+        argv += ["--host", host, "--port", Ref("port", "port")]
+        for name in (*_CHOICES, "device", "model_name", *_WHOLE, "kv_cache_memory", "shutdown_timeout"):
+            if kw[name] is not None:
+                argv += [f"--{name.replace('_', '-')}", str(kw[name])]
+        if self.trust_remote_code:
+            argv.append("--trust-remote-code")
+        key = os.environ.get(KEY)
+        return Command(
+            (Step(tuple(argv), "serve"),),
+            env={"OMP_NUM_THREADS": str(kw["threads"] or default_threads()), "TOKENIZERS_PARALLELISM": "false"},
+            secrets={KEY: key} if key else {},
+            ports={"port": kw["port"]},
+            service=Service("port", "/v1", "openai", "/health", float(kw["start_timeout"])),
+            title=f"serve {info.name}",
+        )
+
+    def _check(self) -> None:
+        kw = self.kw
+        for name, known in _CHOICES.items():
+            if kw[name] not in known:
+                raise InputError(f"{name}={kw[name]!r} is unknown. {near(str(kw[name]), known)}")
+        for name in _WHOLE:
+            value = kw[name]
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+                raise InputError(f"{name}={value!r}: expected a whole number above 0.")
+        device = str(kw["device"])
+        if device not in ("auto", "cpu", "cuda") and not (device.startswith("cuda:") and device[5:].isdecimal()):
+            raise InputError(f"device={device!r}: expected auto, cpu, cuda or cuda:N.")
+        if kw["kv_cache_memory"] is not None:
+            from argparse import ArgumentTypeError
+
+            from .arguments import parse_size
+
+            try:
+                parse_size(str(kw["kv_cache_memory"]))
+            except ArgumentTypeError as e:
+                raise InputError(f"kv_cache_memory: {e}.") from None
+        for name in ("shutdown_timeout", "start_timeout"):
+            value = kw[name]
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < float("inf"):
+                raise InputError(f"{name}={value!r}: expected seconds, 0 or more.")

@@ -1,0 +1,70 @@
+"""`python -m lazyllm_deploy_transformers.server --model DIR`: an OpenAI-compatible server for one model folder.
+
+Exit codes: 0 after SIGTERM or SIGINT, 1 when the engine died, 2 when it cannot start (the line on stderr says why).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import sys
+
+from lazyllm.errors import LazyLLMError, LauncherError
+
+from .arguments import Settings, parse
+from .checks import check_folder
+
+LOG = logging.getLogger("lazyllm.server")
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """Return a listening socket, bound before the model is loaded: a taken port shows at once.
+
+    Raises:
+        LauncherError: the address is taken or not this machine's.
+    """
+    try:
+        family, kind, proto, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        sock = socket.socket(family, kind, proto)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(address)
+    except OSError as e:
+        raise LauncherError(
+            f"Port {port} of {host} cannot be bound: {e.strerror or e}.", hint="choose another with --port"
+        ) from e
+    sock.listen(2048)
+    sock.set_inheritable(True)
+    return sock
+
+
+def run(settings: Settings) -> int:
+    """Check the folder, bind the port, serve until told to stop; return the exit code."""
+    info = check_folder(settings.model, trust_remote_code=settings.trust_remote_code)
+    sock = bind(settings.host, settings.port)
+    host, port = sock.getsockname()[:2]
+    LOG.info("starting %s (%s) on http://%s:%d/v1", info.name, info.model_type, host, port)
+    from .lifecycle import Server
+
+    return Server(settings, sock, info.name).run()
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line."""
+    settings = parse(argv)
+    logging.basicConfig(
+        stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S"
+    )
+    LOG.setLevel(settings.log_level.upper())
+    try:
+        return run(settings)
+    except LazyLLMError as e:
+        LOG.error("%s", e)
+        return 2
+
+
+if __name__ == "__main__":
+    code = main()
+    logging.shutdown()
+    # torch's and the library's threads may be in the middle of a step: nothing is left to wait for
+    os._exit(code)

@@ -1,0 +1,83 @@
+"""Text to tokens and back, with the model's tokenizer and chat template."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from .protocol.errors import ApiError
+
+_RESERVED = frozenset({"conversation", "messages", "tokenize", "return_dict", "return_tensors", "padding", "truncation"})
+
+
+class Text:
+    """Encodes on one thread of its own: a long prompt must not hold up other answers, and tokenizers are not shared."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+        self._thread = ThreadPoolExecutor(1, "tokenizer")
+        self._bytes = {char: byte for byte, char in _byte_level().items()}
+
+    async def encode(self, text: str) -> list[int]:
+        """Return the tokens of a bare prompt, with the special ones that the model expects around it."""
+        return await self._run(lambda: self._tokenizer(text)["input_ids"], "prompt")
+
+    async def encode_chat(self, messages: list[dict[str, Any]], options: dict[str, Any]) -> list[int]:
+        """Return the tokens of a conversation as the model's chat template writes it, ready for the answer.
+
+        Raises:
+            ApiError: the model has no template, or the template refuses the messages.
+        """
+        if not self._tokenizer.chat_template:
+            raise ApiError(
+                "This model has no chat template, so it takes no messages. Send a prompt to /v1/completions, or put a "
+                "chat_template.jinja into the model folder.",
+                param="messages",
+                code="no_chat_template",
+            )
+        if taken := _RESERVED & options.keys():
+            raise ApiError(f"chat_template_kwargs cannot set {', '.join(sorted(taken))}.", param="chat_template_kwargs")
+
+        def run() -> list[int]:
+            options.setdefault("add_generation_prompt", True)
+            written = self._tokenizer.apply_chat_template(messages, tokenize=False, **options)
+            return list(self._tokenizer(written, add_special_tokens=False)["input_ids"])
+
+        return await self._run(run, "messages")
+
+    async def _run(self, work: Callable[[], list[int]], param: str) -> list[int]:
+        try:
+            return list(await asyncio.get_running_loop().run_in_executor(self._thread, work))
+        except Exception as e:  # templates are programs of the model's author and raise what they like
+            text = " ".join(str(e).split())[:300] or type(e).__name__
+            raise ApiError(f"The model's tokenizer or chat template does not take this: {text}", param=param) from e
+
+    def decoder(self, skip_special: bool) -> Callable[[list[int]], str]:
+        """Return the function that turns token ids into text."""
+        decode = self._tokenizer.decode
+
+        def run(ids: list[int]) -> str:
+            return str(decode(ids, skip_special_tokens=skip_special, clean_up_tokenization_spaces=False))
+
+        return run
+
+    def show(self, token: int) -> tuple[str, list[int] | None]:
+        """Return a token's text and its bytes; None where a piece of a character has no known bytes."""
+        text = str(self._tokenizer.decode([token], clean_up_tokenization_spaces=False))
+        if "\ufffd" not in text:
+            return text, list(text.encode())
+        raw = self._tokenizer.convert_ids_to_tokens(token) or ""
+        if len(raw) == 6 and raw.startswith("<0x"):
+            return text, [int(raw[3:5], 16)]
+        data = [self._bytes.get(char) for char in raw]
+        return text, None if None in data else data  # type: ignore[return-value]
+
+
+def _byte_level() -> dict[int, str]:
+    """Return the characters by which byte-level tokenizers write bytes: printable Latin-1 stands for itself."""
+    plain = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    table = {byte: chr(byte) for byte in plain}
+    others = (byte for byte in range(256) if byte not in table)
+    return table | {byte: chr(256 + i) for i, byte in enumerate(others)}

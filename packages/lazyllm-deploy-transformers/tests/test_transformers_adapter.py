@@ -1,0 +1,106 @@
+import json
+import os
+import sys
+
+import pytest
+
+from lazyllm.errors import InputError, ModelError, ServiceError
+from lazyllm.jobs.command import Ref
+from lazyllm_deploy_transformers.engine import TransformersDeploy
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("LAZYLLM_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("LAZYLLM_API_KEY", raising=False)
+
+
+def test_the_command_serves_the_folder_with_typed_port_and_host(folder):
+    command = TransformersDeploy(max_model_len=256, trust_remote_code=False).cmd(str(folder))
+    argv = command.steps[0].argv
+    assert argv[:5] == (sys.executable, "-m", "lazyllm_deploy_transformers.server", "--model", str(folder))
+    assert argv[argv.index("--port") + 1] == Ref("port", "port") and argv[argv.index("--host") + 1] == Ref("host")
+    assert argv[argv.index("--max-model-len") + 1] == "256" and "--trust-remote-code" not in argv
+    service = command.service
+    assert (service.port, service.path, service.protocol, service.health) == ("port", "/v1", "openai", "/health")
+    assert command.ports == {"port": None} and int(command.env["OMP_NUM_THREADS"]) >= 1 and not command.secrets
+
+
+def test_every_option_is_known_to_the_server(folder):
+    from lazyllm_deploy_transformers.arguments import parse
+
+    engine = TransformersDeploy(
+        True, port=8123, host="127.0.0.1", model_name="m", dtype="float32", device="cpu", max_num_seqs=3,
+        max_model_len=99, max_batch_tokens=64, kv_cache_memory="1GiB", threads=2, shutdown_timeout=1,
+    )  # fmt: skip
+    argv = ["8123" if isinstance(a, Ref) else a for a in engine.cmd(str(folder)).steps[0].argv[3:]]
+    s = parse(argv)
+    assert (s.port, s.model_name, s.dtype, s.device, s.max_num_seqs) == (8123, "m", "float32", "cpu", 3)
+    assert (s.max_model_len, s.max_batch_tokens, s.kv_cache_memory, s.threads) == (99, 64, 2**30, 2)
+    assert s.shutdown_timeout == 1.0 and s.trust_remote_code and s.model == str(folder)
+
+
+def test_the_api_key_travels_as_a_secret(folder, monkeypatch):
+    monkeypatch.setenv("LAZYLLM_API_KEY", "s3cret")
+    command = TransformersDeploy().cmd(str(folder))
+    assert command.secrets == {"LAZYLLM_API_KEY": "s3cret"}
+    assert "s3cret" not in command.show() + json.dumps(command.to_json()) + repr(command)
+
+
+@pytest.mark.parametrize("name", ["a b", "quo'te\"s", "new\nline", "模型", "-dash"])
+def test_any_folder_name_is_passed_on_as_it_is(folder, name):
+    other = folder.rename(folder.parent / name)
+    assert TransformersDeploy().cmd(str(other)).steps[0].argv[4] == str(other)
+
+
+@pytest.mark.parametrize(
+    "kw",
+    [
+        {"dtype": "int8"}, {"device": "tpu"}, {"max_num_seqs": 0}, {"threads": "two"}, {"kv_cache_memory": "much"},
+        {"shutdown_timeout": -1}, {"port": 99999999},
+    ],
+)  # fmt: skip
+def test_values_that_cannot_be_used_are_refused_before_anything_starts(folder, kw):
+    with pytest.raises(InputError):
+        TransformersDeploy(**kw).cmd(str(folder))
+
+
+def test_a_model_that_cannot_be_batched_is_refused_in_the_callers_process(folder):
+    (folder / "config.json").write_text('{"model_type": "rwkv"}')
+    with pytest.raises(ModelError, match="'rwkv'"):
+        TransformersDeploy().cmd(str(folder))
+
+
+def test_what_callers_read_from_the_class():
+    assert TransformersDeploy.message_format is None and TransformersDeploy.keys_name_handle["inputs"] == "prompt"
+    assert json.loads(json.dumps(dict(TransformersDeploy.default_headers)))
+    assert TransformersDeploy.stream_parse_parameters() == {"delimiter": b"\n\n"}
+    assert TransformersDeploy.stream_url_suffix() == ""
+
+
+@pytest.mark.parametrize(
+    "text, expected",
+    [
+        ('{"choices": [{"text": "a"}]}', "a"),
+        ('{"choices": [{"message": {"content": "b"}}]}', "b"),
+        ('data: {"choices": [{"delta": {"content": "c"}}]}', "c"),
+        (b'data: {"choices": [{"text": "d"}]}', "d"),
+        ("data: [DONE]", ""),
+        ('data: {"choices": [], "usage": {}}', ""),
+    ],
+)
+def test_answers_and_events_are_read(text, expected):
+    assert TransformersDeploy.extract_result(text, None) == expected
+
+
+@pytest.mark.parametrize("text", ["<html>", "[]", '{"error": {"message": "full"}}'])
+def test_what_is_no_answer_is_an_error(text):
+    with pytest.raises(ServiceError):
+        TransformersDeploy.extract_result(text, None)
+
+
+def test_the_plugin_tells_its_engine():
+    from lazyllm_deploy_transformers.hooks import lazyllm_engines
+
+    (engine,) = lazyllm_engines()
+    assert engine.name == "transformers" and engine.version and os.sep not in engine.remedy

@@ -1,0 +1,149 @@
+import json
+import subprocess
+import sys
+
+import pytest
+
+from lazyllm.errors import InputError, ModelError
+from lazyllm_deploy_transformers.architectures import NOT_BATCHED, refusal
+from lazyllm_deploy_transformers.arguments import parse, parse_size
+from lazyllm_deploy_transformers.batching.sizing import PAGE, Shape, plan
+from lazyllm_deploy_transformers.checks import check_folder
+from lazyllm_deploy_transformers.threads import default_threads
+
+SHAPE = Shape(layers=12, kv_heads=12, head_dim=64, itemsize=4, masks=1, context=2048)
+PER_TOKEN = 2 * 12 * 12 * 64 * 4 + 512 * 4 + 8
+
+
+def test_a_whole_folder_passes(folder):
+    info = check_folder(str(folder))
+    assert (info.name, info.model_type) == ("model", "llama")
+
+
+def test_no_heavy_import_is_needed(folder):
+    code = (
+        "import sys; from lazyllm_deploy_transformers.engine import TransformersDeploy;"
+        "from lazyllm_deploy_transformers.checks import check_folder; check_folder(sys.argv[1]);"
+        "assert not {'torch', 'transformers', 'uvicorn', 'starlette', 'numpy'} & sys.modules.keys(), sys.modules.keys()"
+    )
+    subprocess.run([sys.executable, "-c", code, str(folder)], check=True)
+
+
+BREAKS = {
+    "no config.json": lambda f: (f / "config.json").unlink(),
+    "cannot be read as JSON": lambda f: (f / "config.json").write_text("{"),
+    "holds no JSON object": lambda f: (f / "config.json").write_text("[]"),
+    "names no model_type": lambda f: (f / "config.json").write_text("{}"),
+    "has no weights": lambda f: (f / "model.safetensors").unlink(),
+    "missing or empty": lambda f: (f / "model.safetensors").write_bytes(b""),
+    "no safetensors file": lambda f: (f / "model.safetensors").write_bytes(b"garbage" * 9),
+    "cut off": lambda f: (f / "model.safetensors").write_bytes((f / "model.safetensors").read_bytes()[:-4]),
+    "has no tokenizer": lambda f: (f / "tokenizer.json").unlink(),
+    "tokenizer.json' cannot be read": lambda f: (f / "tokenizer.json").write_text("no"),
+}
+
+
+@pytest.mark.parametrize("said", BREAKS)
+def test_a_broken_folder_says_what_is_broken(folder, said):
+    BREAKS[said](folder)
+    with pytest.raises(ModelError, match=said):
+        check_folder(str(folder))
+
+
+def test_a_missing_shard_is_named(folder):
+    (folder / "model.safetensors").unlink()
+    index = {"weight_map": {"w": "model-00001-of-00002.safetensors"}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(ModelError, match="model-00001-of-00002.safetensors' is missing"):
+        check_folder(str(folder))
+
+
+def test_no_folder_and_a_file_are_told_apart(tmp_path):
+    with pytest.raises(ModelError, match="does not exist"):
+        check_folder(str(tmp_path / "none"))
+    (tmp_path / "f").touch()
+    with pytest.raises(ModelError, match="is a file"):
+        check_folder(str(tmp_path / "f"))
+
+
+@pytest.mark.parametrize(
+    "config, said",
+    [
+        ({"model_type": "mamba"}, "'mamba'"),
+        ({"model_type": "t5", "is_encoder_decoder": True}, "encoder-decoder"),
+        ({"model_type": "x", "layer_types": ["full_attention", "linear_attention"]}, "linear_attention"),
+        ({"model_type": "x", "text_config": {"layer_types": ["chunked_attention"]}}, "chunked_attention"),
+        ({"model_type": "llava", "vision_config": {"a": 1}}, "more than text"),
+        ({"model_type": "gemma2", "attn_logit_softcapping": 50.0}, "attn_logit_softcapping"),
+        ({"model_type": "deepseek_v3", "kv_lora_rank": 512}, "kv_lora_rank"),
+    ],
+)
+def test_models_that_cannot_be_batched_are_refused_from_their_config(folder, config, said):
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ModelError, match=said) as e:
+        check_folder(str(folder))
+    assert e.value.hint
+
+
+@pytest.mark.parametrize("layers", [None, ["full_attention", "sliding_attention"]])
+def test_models_that_can_be_batched_pass(layers):
+    assert refusal({"model_type": "qwen3", "layer_types": layers}) is None
+
+
+def test_code_of_the_model_is_not_run_unasked(folder):
+    config = {"model_type": "mine", "auto_map": {"AutoModelForCausalLM": "m.M"}}
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ModelError, match="not run unasked") as e:
+        check_folder(str(folder))
+    assert "--trust-remote-code" in e.value.hint
+    assert check_folder(str(folder), trust_remote_code=True).model_type == "mine"
+
+
+def test_the_cache_has_room_for_every_sequence_where_memory_allows():
+    s = plan(SHAPE, max_num_seqs=4, max_model_len=1024, max_batch_tokens=None, limit=None, free=64 * 2**30)
+    assert s.tokens >= 4 * 1024 and s.max_model_len == 1024 and s.bytes == s.tokens * PER_TOKEN
+
+
+def test_the_cache_keeps_to_its_limit():
+    s = plan(SHAPE, max_num_seqs=64, max_model_len=None, max_batch_tokens=None, limit=2**30, free=0)
+    assert s.bytes <= 2**30 < s.bytes + 2 * PAGE * PER_TOKEN and s.max_model_len == 2048
+    s = plan(SHAPE, max_num_seqs=64, max_model_len=None, max_batch_tokens=None, limit=None, free=8 * 2**30)
+    assert s.bytes <= 2 * 2**30
+
+
+def test_the_context_shrinks_to_what_fits_unless_it_was_asked_for():
+    limit = 8 * PAGE * PER_TOKEN
+    s = plan(SHAPE, max_num_seqs=2, max_model_len=None, max_batch_tokens=None, limit=limit, free=0)
+    assert s.max_model_len == 7 * PAGE and s.blocks == 8
+    with pytest.raises(InputError, match="does not hold one sequence of 2000 tokens"):
+        plan(SHAPE, max_num_seqs=2, max_model_len=2000, max_batch_tokens=None, limit=limit, free=0)
+    with pytest.raises(InputError, match="more than the 2048 tokens"):
+        plan(SHAPE, max_num_seqs=2, max_model_len=4096, max_batch_tokens=None, limit=None, free=2**40)
+
+
+def test_sizes_and_wrong_options(capsys):
+    assert [parse_size(t) for t in ("512M", "1.5GiB", "1000")] == [2**29, 3 * 2**29, 1000]
+    for argv in (["--model", "x", "--port", "99999"], [], ["--model", "x", "--kv-cache-memory", "lots"]):
+        with pytest.raises(SystemExit) as e:
+            parse(argv)
+        assert e.value.code == 2
+    assert "expected bytes such as" in capsys.readouterr().err
+
+
+def test_threads_follow_omp_num_threads(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert default_threads() == 3
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    assert default_threads() >= 1
+
+
+@pytest.mark.engine
+def test_the_table_is_what_the_installed_library_says():
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, MODEL_FOR_CAUSAL_LM_MAPPING
+    from transformers import CONFIG_MAPPING
+
+    missing = set()
+    for name in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+        if name in CONFIG_MAPPING and not MODEL_FOR_CAUSAL_LM_MAPPING[CONFIG_MAPPING[name]]._supports_attention_backend:
+            missing.add(name)
+    assert missing <= NOT_BATCHED

@@ -1,0 +1,130 @@
+import pytest
+
+from lazyllm_deploy_transformers.protocol.errors import ApiError
+from lazyllm_deploy_transformers.protocol.requests import read_chat, read_completion
+
+HI = [{"role": "user", "content": "hi"}]
+
+
+def chat(**body):
+    return read_chat({"model": "m", "messages": HI, **body})
+
+
+def complete(**body):
+    return read_completion({"model": "m", "prompt": "hi", **body})
+
+
+def test_a_plain_chat_request():
+    asked = chat()
+    assert asked.messages == HI and asked.model == "m"
+    assert asked.params.max_tokens is None and asked.params.n == 1 and not asked.params.stream
+
+
+def test_content_parts_are_joined_and_developer_speaks_as_system():
+    asked = read_chat(
+        {
+            "messages": [
+                {"role": "developer", "content": [{"type": "text", "text": "be "}, {"type": "text", "text": "kind"}]},
+                {"role": "assistant", "content": None},
+            ]
+        }
+    )
+    assert asked.messages == [{"role": "system", "content": "be kind"}, {"role": "assistant", "content": ""}]
+
+
+@pytest.mark.parametrize("stop, expected", [(None, ()), ([], ()), ("x", ("x",)), (list("abcde"), tuple("abcde"))])
+def test_stop_takes_all_the_forms_of_the_protocol(stop, expected):
+    assert chat(stop=stop).params.stop == expected
+    assert complete(stop=stop).params.stop == expected
+
+
+@pytest.mark.parametrize(
+    "prompt, expected",
+    [("a", ["a"]), (["a", "b"], ["a", "b"]), ([1, 2], [[1, 2]]), ([[1], [2, 3]], [[1], [2, 3]])],
+)
+def test_prompts_take_all_the_forms_of_the_protocol(prompt, expected):
+    assert complete(prompt=prompt).prompts == expected
+
+
+def test_fields_that_change_no_answer_are_taken():
+    chat(user="u", store=True, metadata={"a": "b"}, service_tier="auto", tools=[], tool_choice="none", n=None)
+    complete(user="u", best_of=1, suffix=None)
+    assert complete(n=3, best_of=3).params.n == 3
+
+
+@pytest.mark.parametrize("field", ["max_tokens", "max_completion_tokens"])
+def test_both_names_of_the_token_limit(field):
+    assert chat(**{field: 7}).params.max_tokens == 7
+
+
+def test_completions_default_to_the_protocols_sixteen_tokens():
+    assert complete().params.max_tokens == 16
+
+
+REFUSED = {
+    "tools": {"tools": [{"type": "function"}]},
+    "tool_choice": {"tool_choice": "required"},
+    "response_format": {"response_format": {"type": "json_object"}},
+    "logprobs": {"logprobs": "yes"},
+    "top_logprobs": {"top_logprobs": 3},
+    "stream_options": {"stream_options": {"include_usage": True}},
+    "temperature": {"temperature": 2.5},
+    "top_p": {"top_p": "high"},
+    "top_k": {"top_k": 1.5},
+    "n": {"n": 0},
+    "seed": {"seed": True},
+    "stop": {"stop": [""]},
+    "max_tokens": {"max_tokens": 0},
+    "presence_penalty": {"presence_penalty": -3},
+    "logit_bias": {"logit_bias": {"x": 1}},
+    "messages": {"messages": []},
+    "stream": {"stream": "true"},
+    "reasoning_effort": {"reasoning_effort": "high"},
+}
+
+
+@pytest.mark.parametrize("field", REFUSED)
+def test_what_cannot_be_honoured_is_refused_by_name(field):
+    with pytest.raises(ApiError) as e:
+        chat(**REFUSED[field])
+    assert e.value.status == 400 and e.value.param == field and field in e.value.message
+
+
+@pytest.mark.parametrize("body", [{"best_of": 3}, {"suffix": "x"}, {"echo": True, "logprobs": 1}, {"prompt": []}])
+def test_completions_refuse_what_they_cannot_do(body):
+    with pytest.raises(ApiError) as e:
+        complete(**body)
+    assert e.value.status == 400 and e.value.param in body
+
+
+def test_an_unknown_field_names_its_neighbour():
+    with pytest.raises(ApiError, match="Unknown field 'temprature'. Did you mean 'temperature'"):
+        chat(temprature=1)
+
+
+@pytest.mark.parametrize("body", [None, [], "x", 3])
+def test_a_body_that_is_no_object_is_refused(body):
+    with pytest.raises(ApiError, match="must be a JSON object"):
+        read_chat(body)
+
+
+@pytest.mark.parametrize(
+    "message, said",
+    [
+        ("hi", "must be an object"),
+        ({"role": "robot", "content": "x"}, "role"),
+        ({"role": "user"}, "content is missing"),
+        ({"role": "user", "content": [{"type": "image_url"}]}, "text only"),
+        ({"role": "user", "content": 3}, "must be a string"),
+        ({"role": "user", "content": "\ud800"}, "surrogate"),
+    ],
+)
+def test_messages_that_make_no_sense_say_where(message, said):
+    with pytest.raises(ApiError, match=said):
+        read_chat({"messages": [*HI, message]})
+
+
+def test_errors_have_the_form_that_clients_read():
+    assert ApiError("no", status=404, param="model", code="model_not_found").to_json() == {
+        "error": {"message": "no", "type": "not_found_error", "param": "model", "code": "model_not_found"}
+    }
