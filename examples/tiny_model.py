@@ -1,0 +1,72 @@
+"""A language model of 0.9 million parameters, made and trained in seconds: small enough for any machine, with the
+file layout of a large one. It can write, but gives wrong answers, so that fine-tuning has work to do.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+CHAT_TEMPLATE = (
+    "{% for m in messages %}{% if m.role == 'assistant' %}{{ m.content }}{{ eos_token }}{% else %}"
+    "### Instruction:\n{{ m.content }}\n\n### Response:\n{% endif %}{% endfor %}"
+)
+
+
+def make_tokenizer(texts: Sequence[str], size: int = 1024) -> Any:
+    """Return a byte-level BPE tokenizer that can write any text, with merges learnt from `texts`."""
+    from tokenizers import ByteLevelBPETokenizer
+    from transformers import PreTrainedTokenizerFast
+
+    trained = ByteLevelBPETokenizer()
+    trained.train_from_iterator(texts, vocab_size=size, min_frequency=2, special_tokens=["<pad>", "<s>", "</s>"])
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=trained._tokenizer, bos_token="<s>", eos_token="</s>", pad_token="<pad>"
+    )
+    tokenizer.chat_template = CHAT_TEMPLATE
+    return tokenizer
+
+
+def make_model(tokenizer: Any) -> Any:
+    """Return an untrained Llama for the tokenizer: 4 layers of 128 values, 4 heads, 2 of keys and values."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    return LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=128,
+            intermediate_size=352,
+            num_hidden_layers=4,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            max_position_embeddings=1024,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+    )
+
+
+def make_base(folder: Path, prompts: Sequence[str], answers: Sequence[str], steps: int = 40, seed: int = 0) -> None:
+    """Write a base model to `folder` that has learnt to answer each prompt with some answer or other."""
+    import torch
+
+    torch.manual_seed(seed)
+    dice = random.Random(seed)
+    tokenizer = make_tokenizer([p + a for p, a in zip(prompts, answers, strict=True)] * 2)
+    model = make_model(tokenizer)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
+    model.train()
+    for _ in range(steps):
+        chosen = dice.sample(list(prompts), min(8, len(prompts)))
+        texts = [prompt + dice.choice(answers) + tokenizer.eos_token for prompt in chosen]
+        batch = tokenizer(texts, return_tensors="pt", padding=True)
+        labels = batch.input_ids.masked_fill(batch.attention_mask == 0, -100)
+        model(input_ids=batch.input_ids, attention_mask=batch.attention_mask, labels=labels).loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    model.generation_config.do_sample = False
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
