@@ -54,7 +54,9 @@ def test_an_explicit_validation_size_is_obeyed_or_refused() -> None:
         ({"batch_size": 64, "micro_batch_size": 8}, 2, 8, 4),
     ],
 )
-def test_accumulation_is_batch_by_micro_by_processes(given: dict[str, int], world: int, micro: int, accumulation: int) -> None:
+def test_accumulation_is_batch_by_micro_by_processes(
+    given: dict[str, int], world: int, micro: int, accumulation: int
+) -> None:
     batch = plan_batch(*params(**given), world)
     assert (batch.micro, batch.accumulation) == (micro, accumulation)
     whole = micro * accumulation * world == given.get("batch_size", 64)

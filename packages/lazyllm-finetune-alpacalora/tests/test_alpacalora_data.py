@@ -49,7 +49,11 @@ def test_messages_are_their_own_kind(tmp_path: Path) -> None:
         ("a.json", '[\n{"instruction": "x",\n "output" "y"}]', ["line 3", "column 11"]),
         ("a.jsonl", f"{json.dumps(GOOD)}\n{{oops}}\n", ["line 2", "column 2"]),
         ("a.json", '{\n"data": []}', ["expected a list"]),
-        ("a.json", json.dumps([GOOD, {"instruction": "x", "respnse": "y", "outptu": "z"}]), ["record 2", "'output'", "outptu"]),
+        (
+            "a.json",
+            json.dumps([GOOD, {"instruction": "x", "respnse": "y", "outptu": "z"}]),
+            ["record 2", "'output'", "outptu"],
+        ),
         ("a.jsonl", json.dumps({"prompt": "x", "completion": "y"}), ["line 1", "'instruction' and 'output'", "prompt"]),
         ("a.json", json.dumps([{"instruction": "x", "output": 3}]), ["'output' must be text", "a number"]),
         ("a.json", json.dumps([{"instruction": " ", "output": "x"}]), ["empty instruction"]),

@@ -135,7 +135,13 @@ def test_a_configuration_survives_its_file(config: RunConfig, tmp_path: Path) ->
 def test_companions_come_along_but_never_weights(tmp_path: Path) -> None:
     base = folder(
         tmp_path / "base",
-        **{"config.json": "old", "model.safetensors": "old", "tokenizer.json": "t", "mine.txt": "m", "modeling.py": "p"},
+        **{
+            "config.json": "old",
+            "model.safetensors": "old",
+            "tokenizer.json": "t",
+            "mine.txt": "m",
+            "modeling.py": "p",
+        },
     )
     made = folder(tmp_path / "made", **{"config.json": "new", "model.safetensors": "new"})
     copy_companions(base, made, "*", code=False)

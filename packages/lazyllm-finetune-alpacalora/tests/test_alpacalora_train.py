@@ -75,7 +75,7 @@ def test_tied_embeddings_stay_tied(
 
     base = model_maker(kind="qwen2", tie_word_embeddings=True)
     options = {"modules_to_save": saved} if saved == "[embed_tokens]" else {}
-    command = trainer_maker(base, train_on_inputs=False, **options).cmd(str(alpaca_file))
+    command = trainer_maker(base, train_on_inputs=False, num_epochs=90, **options).cmd(str(alpaca_file))
     steps = steps_of(command)
     output = steps.run("train") + steps.run("merge")
     assert answers(command.result) == dict(pairs)
@@ -94,7 +94,7 @@ def test_a_bf16_base_gives_a_bf16_model(
     import torch
 
     base = model_maker(kind="llama", dtype=torch.bfloat16)
-    command = trainer_maker(base).cmd(str(alpaca_file))
+    command = trainer_maker(base, train_on_inputs=False, num_epochs=90).cmd(str(alpaca_file))
     steps = steps_of(command)
     steps.run("train")
     steps.run("merge")

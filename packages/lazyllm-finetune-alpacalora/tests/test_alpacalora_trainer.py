@@ -56,7 +56,11 @@ def test_the_documented_defaults(empty_model: Path, tmp_path: Path) -> None:
 def test_the_command_trains_then_merges(empty_model: Path, alpaca_file: Path, tmp_path: Path) -> None:
     command = make(empty_model, tmp_path / "out", model_name="m", lora_r=4).cmd(alpaca_file)
     assert [step.name for step in command.steps] == ["train", "merge"]
-    assert [str(item) for item in command.steps[0].argv[1:]] == ["-m", "lazyllm_finetune_alpacalora.train", "<train.json>"]
+    assert [str(item) for item in command.steps[0].argv[1:]] == [
+        "-m",
+        "lazyllm_finetune_alpacalora.train",
+        "<train.json>",
+    ]
     assert command.result == str(tmp_path / "out" / "lazyllm_merge")
     assert command.env["OMP_NUM_THREADS"] == "1"
     config = json.loads(command.files["train.json"])

@@ -119,7 +119,7 @@ def test_any_home_and_any_argument(launcher, tmp_path, monkeypatch):
     assert job.log.read_bytes() == b"\0".join(map(os.fsencode, hostile))
 
 
-@pytest.mark.parametrize("argument", ["\ud800", "a\0b"])
+@pytest.mark.parametrize("argument", ["\ud800", "a\0b"], ids=["surrogate", "NUL"])
 def test_impossible_arguments_are_refused(launcher, argument):
     with pytest.raises(InputError, match="NUL"):
         launcher.launch(["echo", argument])

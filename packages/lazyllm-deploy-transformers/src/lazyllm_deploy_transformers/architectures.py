@@ -5,16 +5,28 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-# model types of transformers 5.23 with a causal language model whose classes lack `_supports_attention_backend`:
-# they do not hand the paged cache to the attention, so a batch would read and write no cache at all
-NOT_BATCHED = frozenset(
-    """
-    bailing_hybrid bamba bart big_bird bigbird_pegasus biogpt blenderbot blenderbot-small bloom clvp codegen cpmant
+# Model types of transformers 5.23 with a causal language model whose batches would be wrong or fail. Found by giving
+# every type a tiny random model and comparing the batch's log-probabilities with those of the model alone.
+# no `_supports_attention_backend`: such classes do not hand the paged cache to their attention
+_NO_BACKEND = """
+    bailing_hybrid bamba bart big_bird bigbird_pegasus biogpt blenderbot blenderbot-small bloom blt clvp codegen cpmant
     falcon falcon_h1 falcon_mamba git gpt_neo gpt_neox_japanese gptj jamba kimi_linear mamba mamba2 marian mbart
     megatron-bert mpt musicgen musicgen_melody mvp nemotron_h olmo_hybrid pegasus plbart prophetnet qwen3_5
-    qwen3_5_moe qwen3_next qwen4_exp rembert roformer rwkv stablelm trocr whisper xglm xlstm zamba zamba2
-    """.split()
-)
+    qwen3_5_moe qwen3_next qwen4_exp recurrent_gemma rembert roformer rwkv stablelm trocr whisper xglm xlstm zamba
+    zamba2
+"""
+# keys and values of another shape than the cache's, shared between layers, or attention that is computed differently
+_OTHER_SHAPES = """
+    diffllama doge gemma3n gemma3n_text gemma4 gemma4_text gemma4_unified gemma4_unified_text gpt_bigcode hrm_text
+    jetmoe mimo_v2_flash nemotron
+"""
+# encoders: they look at the words to come, which a batch with a cache cannot
+_ENCODERS = """
+    bert bert-generation camembert data2vec-text electra ernie roberta roberta-prelayernorm roc_bert xlm-roberta
+    xlm-roberta-xl xmod
+"""
+NOT_BATCHED = frozenset(f"{_NO_BACKEND} {_OTHER_SHAPES}".split())
+ENCODERS = frozenset(_ENCODERS.split())
 _LAYERS = frozenset({"full_attention", "sliding_attention"})
 
 
@@ -23,6 +35,8 @@ def refusal(config: Mapping[str, Any]) -> str | None:
     kind = config.get("model_type")
     if config.get("is_encoder_decoder"):
         return f"{kind!r} is an encoder-decoder model; only decoder-only language models are batched"
+    if kind in ENCODERS:
+        return f"{kind!r} models are encoders; only decoder-only language models are batched"
     if kind in NOT_BATCHED:
         return f"the attention or recurrent state of {kind!r} models does not fit the library's paged cache"
     for part in ("vision_config", "audio_config"):

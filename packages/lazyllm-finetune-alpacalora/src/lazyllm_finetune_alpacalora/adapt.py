@@ -46,9 +46,7 @@ def plan_validation(params: Mapping[str, Any], explicit: Collection[str], count:
     if fitting == wished or wished == 0:
         return fitting, ()
     if not fitting:
-        return 0, (
-            f"val_set_size {wished} -> 0: of {count} samples none is held out; the last checkpoint wins.",
-        )
+        return 0, (f"val_set_size {wished} -> 0: of {count} samples none is held out; the last checkpoint wins.",)
     return fitting, (f"val_set_size {wished} -> {fitting}: at most 10 % of the {count} samples.",)
 
 

@@ -222,7 +222,8 @@ def _text_of(cmd: Command) -> str:
     """Return the author's own text of a shell command, or else the command line as one would type it."""
     argv = cmd.steps[0].argv
     shell = len(cmd.steps) == 1 and len(argv) == 3 and argv[:2] == ("bash", "-c")
-    return str(argv[2]) if shell and not cmd.env else cmd.show()
+    text = str(argv[2]) if shell and not cmd.env else cmd.show()
+    return text.encode("utf-8", "backslashreplace").decode()  # bytes that are no text can be passed on, not written
 
 
 def _stop_at_exit(job: Job) -> None:

@@ -57,6 +57,8 @@ class LazyLLMPrompterBase(Registered):
         Raises:
             PromptError: a slot of the template is none of `SLOTS`, or the instruction's marks do not pair.
         """
+        if not isinstance(template, str) or not isinstance(instruction_template, str):
+            raise PromptError("A template and an instruction template are text.")
         cut = Template(template)
         for name in cut.names:
             if name not in SLOTS:
@@ -203,7 +205,7 @@ class LazyLLMPrompterBase(Registered):
                     f"The template of {type(self).__name__} has no slot {{{name}}}: {name} would be lost."
                 )
         text = template.fill(values)
-        return text + str(label) if label else text
+        return text if label is None else f"{text}{label}"
 
     def get_response(self, output: str, input: str | None = None) -> str:
         """Return a model's answer without the prompt `input`, or what stands after the last split mark."""

@@ -29,4 +29,4 @@ class EmptyPrompter(LazyLLMPrompterBase):
             raise PromptError(
                 "An EmptyPrompter has no place for a history or tools in a string.", hint="ChatPrompter has."
             )
-        return given + label if isinstance(given, str) and label else given
+        return f"{given}{label}" if isinstance(given, str) and label is not None else given

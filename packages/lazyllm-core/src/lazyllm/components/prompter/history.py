@@ -8,7 +8,7 @@ from typing import Any
 
 from ...errors import PromptError
 
-ENCODE = json.JSONEncoder(ensure_ascii=False).encode
+_ENCODE = json.JSONEncoder(ensure_ascii=False).encode
 ROLES = ("system", "user", "assistant", "tool")
 _PAIRS = frozenset((list, tuple))
 
@@ -26,10 +26,11 @@ def history_text(history: Sequence[Any], marks: Mapping[str, str]) -> str:
     """Return the turns, each between the model's marks."""
     before, between, behind = marks["soh"], marks["eoh"] + marks["soa"], marks["eoa"]
     if _PAIRS.issuperset(map(type, history)):
-        parts: list[str] = []
+        parts, following = [before], behind + before
         try:
             for user, answer in history:
-                parts += (before, user, between, answer, behind)
+                parts += (user, between, answer, following)
+            parts[-1] = behind
             return "".join(parts)
         except (TypeError, ValueError):  # no pair, or something said is no string: see which, below
             pass
@@ -108,7 +109,15 @@ def _message_text(message: dict[str, Any], marks: Mapping[str, str], where: str)
 
 def tool_content(content: Any) -> str:
     """Return a tool's result as it came, or as JSON if it is no text."""
-    return content if isinstance(content, str) else ENCODE(content)
+    return content if isinstance(content, str) else as_json(content, "A tool's result")
+
+
+def as_json(value: Any, what: str) -> str:
+    """Return `value` as JSON; `what` names it in the error."""
+    try:
+        return _ENCODE(value)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise PromptError(f"{what} cannot be written as JSON: {error}.") from error
 
 
 def _calls_text(calls: Any, marks: Mapping[str, str], where: str) -> str:
@@ -118,21 +127,21 @@ def _calls_text(calls: Any, marks: Mapping[str, str], where: str) -> str:
         function = call.get("function") if isinstance(call, dict) else None
         if not isinstance(function, dict) or not isinstance(function.get("name"), str):
             raise PromptError(f"{where} has a tool call without a function that has a name: {call!r:.80}.")
-        arguments = _arguments(function.get("arguments"))
+        arguments = _arguments(function.get("arguments"), where)
         if marks["tool_args_token"]:
             body = f"{function['name']}{marks['tool_args_token']}{arguments}"
         else:
-            body = f'{{"name": {ENCODE(function["name"])}, "arguments": {arguments}}}'
+            body = f'{{"name": {as_json(function["name"], where)}, "arguments": {arguments}}}'
         texts.append(f"{marks['tool_start_token']}\n{body}{marks['tool_end_token']}\n")
     return "".join(texts)
 
 
-def _arguments(arguments: Any) -> str:
+def _arguments(arguments: Any, where: str) -> str:
     """Return arguments as JSON; a chat API sends them as a string that holds JSON already."""
     if isinstance(arguments, str) and arguments.strip():
         try:
             json.loads(arguments)
         except (ValueError, RecursionError):
-            return ENCODE(arguments)
+            return as_json(arguments, where)
         return arguments
-    return ENCODE(arguments or {})
+    return as_json(arguments or {}, f"The arguments of a tool call in {where}")

@@ -62,7 +62,9 @@ class Instruction:
                 return {self.slots[0]: text}, ""
             wanted = f"slots {_names(self.slots)}: give a dict with these keys" if self.slots else "no slot"
             raise PromptError(f"The input {text!r:.60} is one text, and the instruction has {wanted}.")
-        if isinstance(given, (list, tuple)) and takes_input and not self.slots:
+        if isinstance(given, tuple) and len(given) == 1:
+            return self.read(given[0], takes_input)
+        if isinstance(given, list) and takes_input and not self.slots:
             return {}, given
         wanted = f"a dict with the keys {_names(self.slots)}" if self.slots else "text, an int or a dict"
         raise PromptError(f"Expected {wanted} as the input, not {type(given).__name__}.")
@@ -106,7 +108,9 @@ def extra_keys_text(extro_keys: Any, prefix: str, extra_keys: Any = None) -> str
     if extro_keys is not None and extra_keys is not None:
         raise PromptError("extro_keys and extra_keys are two spellings of one argument: give one of them.")
     keys = extra_keys if extro_keys is None else extro_keys
-    keys = [keys] if isinstance(keys, str) and keys else keys or ()
+    if keys is None or keys == "":
+        return ""
+    keys = [keys] if isinstance(keys, str) else keys
     if not isinstance(keys, (list, tuple)):
         raise PromptError(f"Extra keys are a name or a list of names, not {type(keys).__name__}.")
     for key in keys:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ...errors import PromptError
-from .history import ENCODE
+from .history import as_json
 
 
 def check_tools(tools: Any) -> list[Any] | None:
@@ -19,9 +19,4 @@ def check_tools(tools: Any) -> list[Any] | None:
 
 def tools_text(tools: list[Any] | None) -> str:
     """Return the tools as they stand in a prompt, "" for none."""
-    if tools is None:
-        return ""
-    try:
-        return f"### Function-call Tools. \n\n{ENCODE(tools)}\n\n"
-    except (TypeError, ValueError, RecursionError) as error:
-        raise PromptError(f"The tools cannot be written as JSON: {error}.") from error
+    return f"### Function-call Tools. \n\n{as_json(tools, 'The description of the tools')}\n\n" if tools else ""
