@@ -20,10 +20,10 @@ import time
 from pathlib import Path
 
 SHAPES = {
-    "small": dict(hidden_size=768, num_hidden_layers=12, num_attention_heads=12, intermediate_size=2048),
-    "tiny": dict(hidden_size=256, num_hidden_layers=4, num_attention_heads=8, intermediate_size=512),
+    "small": {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 2048},
+    "tiny": {"hidden_size": 256, "num_hidden_layers": 4, "num_attention_heads": 8, "intermediate_size": 512},
 }
-VOCABULARY = 32000
+VOCABULARY = 2000
 PROMPT = 32
 
 
@@ -34,18 +34,14 @@ def make_model(folder: Path, shape: str) -> int:
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
     torch.manual_seed(0)
-    heads = SHAPES[shape]["num_attention_heads"]
-    vocabulary = VOCABULARY if shape == "small" else 2000
-    model = LlamaForCausalLM(
-        LlamaConfig(
-            vocab_size=vocabulary, num_key_value_heads=heads // (1 if shape == "small" else 2),
-            max_position_embeddings=1024, tie_word_embeddings=shape == "small" and False, eos_token_id=None,
-            bos_token_id=None, **SHAPES[shape],
-        )  # fmt: skip
-    )
+    config = LlamaConfig(
+        vocab_size=VOCABULARY, num_key_value_heads=4, max_position_embeddings=1024, tie_word_embeddings=False,
+        eos_token_id=None, bos_token_id=None, **SHAPES[shape],
+    )  # fmt: skip
+    model = LlamaForCausalLM(config)
     model.save_pretrained(folder)
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
-    words = letters + [f"{a}{b}" for a in letters for b in letters][: vocabulary - len(letters)]
+    words = letters + [f"{a}{b}" for a in letters for b in letters][: VOCABULARY - len(letters)]
     tokenizer = Tokenizer(models.BPE({w: i for i, w in enumerate(words)}, []))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -62,9 +58,8 @@ def direct(folder: str, threads: int, blocks: int, batch: int, seqs: int) -> Non
     """Child: answer lines `{"kind", "count", "tokens", "round"}` with tokens per second, forever."""
     import torch
     import transformers
-    from transformers import AutoModelForCausalLM, ContinuousBatchingConfig, GenerationConfig
-
     from lazyllm_deploy_transformers.batching.sizing import PAGE
+    from transformers import AutoModelForCausalLM, ContinuousBatchingConfig, GenerationConfig
 
     transformers.logging.set_verbosity_error()
     torch.set_num_threads(threads)
@@ -74,9 +69,12 @@ def direct(folder: str, threads: int, blocks: int, batch: int, seqs: int) -> Non
     manager = model.init_continuous_batching(
         generation_config=base,
         continuous_batching_config=ContinuousBatchingConfig(
-            page_size=PAGE, num_blocks=blocks, max_batch_tokens=batch, max_requests_per_batch=seqs,
+            page_size=PAGE,
+            num_blocks=blocks,
+            max_batch_tokens=batch,
+            max_requests_per_batch=seqs,
             max_memory_percent=0.95,
-        ),  # fmt: skip
+        ),
     )
     manager.start()
     print("up", flush=True)
@@ -86,10 +84,10 @@ def direct(folder: str, threads: int, blocks: int, batch: int, seqs: int) -> Non
         started = time.perf_counter()
         if ask["kind"] == "generate":
             with torch.no_grad():
-                made = plain.generate(
-                    torch.tensor(asked), max_new_tokens=ask["tokens"], do_sample=False, eos_token_id=None, pad_token_id=0,
-                    attention_mask=torch.ones(len(asked), PROMPT, dtype=torch.long),
-                ).numel() - len(asked) * PROMPT  # fmt: skip
+                ids = torch.tensor(asked)
+                mask = torch.ones_like(ids)
+                new = {"max_new_tokens": ask["tokens"], "do_sample": False, "eos_token_id": None, "pad_token_id": 0}
+                made = plain.generate(ids, attention_mask=mask, **new).numel() - ids.numel()
         else:
             names = {f"{ask['round']}-{time.time_ns()}-{i}" for i in range(len(asked))}
             for name, prompt in zip(names, asked, strict=True):

@@ -38,9 +38,11 @@ class AlpacaPrompter(PrompterBase):
         super().__init__(show, tools)
         system, user = self._get_instruction_parts(instruction)
         extra = self._get_extro_key_template(extro_keys, extra_keys=extra_keys)
-        if extra or not isinstance(instruction, dict):
+        if isinstance(instruction, dict):
+            user = "\n\n".join(filter(None, (user, extra)))
+        else:
             system = f"{system}\n\n{extra}"
-        self._init_prompt(TEMPLATE, HEAD + system + user, "### Response:")
+        self._init_prompt(TEMPLATE, HEAD + system + self._mark_user(user), "### Response:")
 
     def _check_values(self, instruction: str, input: Any, history: Sequence[Any], tools: list[Any] | None) -> None:
         if history:

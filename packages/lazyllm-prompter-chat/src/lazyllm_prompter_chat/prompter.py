@@ -34,9 +34,11 @@ class ChatPrompter(PrompterBase):
         super().__init__(show, tools, history)
         system, user = self._get_instruction_parts(instruction)
         extra = self._get_extro_key_template(extro_keys, extra_keys=extra_keys)
-        if extra or (system and isinstance(instruction, str)):
+        if isinstance(instruction, dict):
+            user = "\n".join(filter(None, (user, extra)))
+        elif system or extra:
             system = f"{system}\n{extra}\n"
-        self._init_prompt(TEMPLATE, system + user)
+        self._init_prompt(TEMPLATE, system + self._mark_user(user))
 
     @property
     def prefers_messages(self) -> bool:

@@ -69,23 +69,6 @@ _WORDS: dict[str, Any] = {
 _VALUE, _FIRST_VALUE, _KEY, _FIRST_KEY, _COLON, _NEXT = range(6)
 
 
-class _Frame:
-    """An open bracket, what it holds so far, and how many levels there are in it."""
-
-    __slots__ = ("box", "height", "key", "start")
-
-    def __init__(self, start: int, box: Any) -> None:
-        self.start, self.box, self.height, self.key = start, box, 1, ""
-
-    def put(self, value: Any, height: int) -> None:
-        if type(self.box) is list:
-            self.box.append(value)
-        else:
-            self.box[self.key] = value
-        if height >= self.height:
-            self.height = height + 1
-
-
 class _Scanner:
     """Reads JSON with a stack of brackets and remembers the fate of each bracket that it met.
 
@@ -115,20 +98,29 @@ class _Scanner:
     def _read(self, start: int) -> None:
         """Read from the bracket at `start` until it closes or a token is wrong."""
         text, fates, match = self._text, self._fate, _TOKEN.match
-        frames: list[_Frame] = []
+        # The open brackets: which, where, what each holds (made when it is needed), its levels, its latest key.
+        kinds: list[str] = []
+        starts: list[int] = []
+        boxes: list[Any] = []
+        heights: list[int] = []
+        keys: list[str] = []
         place, expected = start, _VALUE
         while found := match(text, place):
-            place = found.end()
-            token: str = found[found.lastindex or 0]
+            place, sort = found.end(), found.lastindex
+            token: str = found[sort or 0]
             value: Any = None
             height = 0
-            if found.lastindex == 1:
+            if sort == 1:
                 if token in "[{":
                     if expected > _FIRST_VALUE:
                         break
                     opening = place - 1
                     if opening not in fates:
-                        frames.append(_Frame(opening, [] if token == "[" else {}))
+                        kinds.append(token)
+                        starts.append(opening)
+                        boxes.append(None)
+                        heights.append(1)
+                        keys.append("")
                         expected = _FIRST_VALUE if token == "[" else _FIRST_KEY
                         continue
                     if (fate := fates[opening]) is None:
@@ -137,7 +129,7 @@ class _Scanner:
                 elif token == ",":
                     if expected != _NEXT:
                         break
-                    expected = _VALUE if type(frames[-1].box) is list else _KEY
+                    expected = _VALUE if kinds[-1] == "[" else _KEY
                     continue
                 elif token == ":":
                     if expected != _COLON:
@@ -145,36 +137,43 @@ class _Scanner:
                     expected = _VALUE
                     continue
                 else:
-                    frame = frames[-1]
-                    is_list = type(frame.box) is list
-                    if is_list != (token == "]") or expected not in (_NEXT, _FIRST_VALUE if is_list else _FIRST_KEY):
+                    opened, first = ("[", _FIRST_VALUE) if token == "]" else ("{", _FIRST_KEY)
+                    if kinds[-1] != opened or expected not in (_NEXT, first):
                         break
-                    frames.pop()
-                    value, height = frame.box, frame.height
-                    fates[frame.start] = (place, value, height)
-                    if not frames:
+                    value, height = boxes.pop(), heights.pop()
+                    if value is None:
+                        value = [] if opened == "[" else {}
+                    kinds.pop(), keys.pop()
+                    fates[starts.pop()] = (place, value, height)
+                    if not kinds:
                         return
             elif expected in (_KEY, _FIRST_KEY):
-                if found.lastindex != 2:
+                if sort != 2:
                     break
-                frames[-1].key = _string(token)
+                keys[-1] = _string(token)
                 expected = _COLON
                 continue
             elif expected > _FIRST_VALUE:
                 break
-            elif found.lastindex == 2:
+            elif sort == 2:
                 value = _string(token)
-            elif found.lastindex == 4:
+            elif sort == 4:
                 value = _WORDS[token]
             else:
                 try:
                     value = int(token) if token.lstrip("-").isdigit() else float(token)
                 except ValueError:  # more digits than Python turns into an integer
                     break
-            frames[-1].put(value, height)
+            if (box := boxes[-1]) is None:
+                box = boxes[-1] = [] if kinds[-1] == "[" else {}
+            if kinds[-1] == "[":
+                box.append(value)
+            else:
+                box[keys[-1]] = value
+            if height >= heights[-1]:
+                heights[-1] = height + 1
             expected = _NEXT
-        for frame in frames:
-            fates[frame.start] = None
+        fates.update(dict.fromkeys(starts))
 
 
 def _string(token: str) -> str:

@@ -34,38 +34,38 @@ class _Level:
     def many(self) -> bool:
         return self.part is not None or self.as_object or len(self.names) > 1
 
-    def take(self, data: Any, where: str) -> Any:
+    def take(self, data: Any) -> Any:
+        """Return what this bracket selects; the SelectorError for data that does not fit leaves out where that is."""
         if self.as_object:
             if not isinstance(data, dict):
-                raise _misfit(self, where, data, "an object")
-            return {name: self._one(data, name, where) for name in self.names} if self.names else data
+                raise self._misfit(data, "an object")
+            return {name: self._one(data, name) for name in self.names} if self.names else data
         if self.part is not None:
             if isinstance(data, dict) and self.part == slice(None):
                 return list(data.values())
             if not isinstance(data, (list, tuple)):
-                raise _misfit(self, where, data, "a list")
+                raise self._misfit(data, "a list")
             return data[self.part]
-        found = [self._one(data, name, where) for name in self.names]
-        return found if self.many else found[0]
+        if len(self.names) == 1:
+            return self._one(data, self.names[0])
+        return [self._one(data, name) for name in self.names]
 
-    def _one(self, data: Any, name: str, where: str) -> Any:
+    def _one(self, data: Any, name: str) -> Any:
         if isinstance(data, dict):
             if name in data:
                 return data[name]
-            raise SelectorError(f"{where} has no key {name!r}. {near(name, [str(key) for key in data][:20])}")
+            raise SelectorError(f"has no key {name!r}. {near(name, [str(key) for key in data][:20])}")
         if not isinstance(data, (list, tuple)):
-            raise _misfit(self, where, data, "a list or an object")
+            raise self._misfit(data, "a list or an object")
         if not re.fullmatch(r"-?[0-9]{1,9}", name):
-            raise _misfit(self, where, data, f"an object with the key {name!r}")
+            raise self._misfit(data, f"an object with the key {name!r}")
         if not -len(data) <= int(name) < len(data):
-            raise SelectorError(f"{where} has no item {name}: the list has {len(data)}.")
+            raise SelectorError(f"has no item {name}: the list has {len(data)}.")
         return data[int(name)]
 
-
-def _misfit(level: _Level, where: str, data: Any, expected: str) -> SelectorError:
-    kinds = {dict: "an object", list: "a list", str: "a string", bool: "a truth value", type(None): "null"}
-    found = kinds.get(type(data), f"a {type(data).__name__}")
-    return SelectorError(f"{where} is {found}; {level.text} needs {expected}.")
+    def _misfit(self, data: Any, expected: str) -> SelectorError:
+        kinds = {dict: "an object", list: "a list", str: "a string", bool: "a truth value", type(None): "null"}
+        return SelectorError(f"is {kinds.get(type(data), f'a {type(data).__name__}')}; {self.text} needs {expected}.")
 
 
 class Selector:
@@ -90,22 +90,32 @@ class Selector:
         Raises:
             SelectorError: the data has no such place; the message names it.
         """
-        found = self._take(data, 0, "The answer's data")
+        found = self._take(data, 0, None)
         if not self._spread:
             return found
         return package(found) if isinstance(found, (list, tuple)) else package((found,))
 
-    def _take(self, data: Any, depth: int, where: str) -> Any:
+    def _take(self, data: Any, depth: int, key: Any) -> Any:
+        """Select from `data`; `key` is its place in what the level before selects, if that was several."""
         if depth == len(self._levels):
             return data
         level = self._levels[depth]
-        found = level.take(data, where)
-        place = "".join(done.text for done in self._levels[: depth + 1])
-        if not level.many or depth + 1 == len(self._levels):
-            return self._take(found, depth + 1, f"What {place} selects")
+        try:
+            found = level.take(data)
+        except SelectorError as error:
+            raise SelectorError(f"{self._where(depth, key)} {error.message}") from None
+        following = depth + 1
+        if not level.many or following == len(self._levels):
+            return self._take(found, following, None)
         if isinstance(found, dict):
-            return {k: self._take(v, depth + 1, f"Key {k!r} of what {place} selects") for k, v in found.items()}
-        return [self._take(v, depth + 1, f"Item {i} of what {place} selects") for i, v in enumerate(found)]
+            return {name: self._take(value, following, name) for name, value in found.items()}
+        return [self._take(value, following, place) for place, value in enumerate(found)]
+
+    def _where(self, depth: int, key: Any) -> str:
+        if not depth:
+            return "The answer's data"
+        place = "".join(level.text for level in self._levels[:depth])
+        return f"What {place} selects" if key is None else f"Item {key!r} of what {place} selects"
 
 
 def _levels(text: str) -> list[_Level]:

@@ -131,12 +131,18 @@ class LazyLLMPrompterBase(Registered):
 
     @staticmethod
     def _get_instruction_parts(instruction: Any) -> tuple[str, str]:
-        """Return an instruction's system part and its user part, which stands between ISA and ISE if there is one."""
-        system, user = instruction_parts(instruction)
-        return system, f"{ISA}{user}{ISE}" if user else ""
+        """Return the system and the user part of text (which has none), of `{'system': …, 'user': …}` or of None."""
+        return instruction_parts(instruction)
+
+    @staticmethod
+    def _mark_user(user: str) -> str:
+        """Return the user part of an instruction between ISA and ISE, "" for none."""
+        return f"{ISA}{user}{ISE}" if user else ""
 
     def pre_hook(self, func: Hook | None = None) -> LazyLLMPrompterBase:
         """Let `func(input, history, tools, label)` return the four that a prompt is made of; None takes it away."""
+        if func is not None and not callable(func):
+            raise PromptError(f"A pre_hook is a function, not {type(func).__name__}.")
         self._pre_hook = func
         return self
 
@@ -169,7 +175,10 @@ class LazyLLMPrompterBase(Registered):
             PromptError: what was given does not fit the instruction; nothing of it is changed, whatever happens.
         """
         if self._pre_hook is not None:
-            input, history, tools, label = self._pre_hook(input, history, tools, label)
+            four = self._pre_hook(input, history, tools, label)
+            if not isinstance(four, (tuple, list)) or len(four) != 4:
+                raise PromptError(f"A pre_hook returns input, history, tools and label, not {four!r:.80}.")
+            input, history, tools, label = four
         turns: Sequence[Any] = self._history
         if history:
             turns = [*turns, *check_history(history)] if turns else check_history(history)
@@ -187,7 +196,7 @@ class LazyLLMPrompterBase(Registered):
             raise PromptError(f"{type(self).__name__} has no template: its constructor calls _init_prompt(…) first.")
         texts, asked = self._instruction.read(given, self._takes_input)
         system, user = self._instruction.fill(texts)
-        self._check_values(f"{system}{ISA}{user}{ISE}" if user else system, asked, turns, tools)
+        self._check_values(system + self._mark_user(user) if user else system, asked, turns, tools)
         if return_dict:
             content = f"{self._system}\n{system}" if self._system and system else self._system or system
             messages = [{"role": "system", "content": content}, *history_messages(turns), *input_messages(asked, user)]
