@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -39,11 +38,11 @@ def lazyllm(*args: str, home: Path, **options: Any) -> subprocess.CompletedProce
 def marked(job: str) -> list[int]:
     """Return the PIDs of all live processes of a job."""
     found = []
-    for process in psutil.process_iter():
+    for process in Path("/proc").glob("[0-9]*"):
         try:
-            if process.environ().get("LAZYLLM_JOB_ID") == job and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process.pid)
-        except psutil.Error:
+            if f"LAZYLLM_JOB_ID={job}".encode() in (process / "environ").read_bytes().split(b"\0"):
+                found.append(int(process.name))
+        except OSError:
             continue
     return found
 

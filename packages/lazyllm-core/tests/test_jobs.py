@@ -195,3 +195,11 @@ def test_a_job_that_never_began():
 
 def test_an_empty_home():
     assert manage.ps() == [] and manage.reap() == [] and manage.prune() == 0
+
+
+def test_the_output_can_be_kept_elsewhere(tmp_path):
+    wished = tmp_path / "new folder" / "server.log"
+    made = record.create(Command.of(["true"], log=str(wished)), name="n", launcher="empty", env={})
+    assert made.log.resolve() == wished
+    wished.write_text("a line\n")
+    assert made.log.read_text() == "a line\n"

@@ -42,6 +42,8 @@ def test_without_a_prompter_the_input_is_sent_as_it_is(echo: Any) -> None:
     assert module("hello") == "got hello"
     assert module({"messages": [{"role": "user", "content": "hi"}]}) == "got hi"
     assert module([{"role": "user", "content": "list"}]) == "got list"
+    assert module("now", history=[["a", "b"]]) == "got now"
+    assert [m["content"] for m in echo.requests("/v1/chat/completions")[-1]["messages"]] == ["a", "b", "now"]
 
 
 def test_prompter_and_formatter(echo: Any) -> None:

@@ -235,14 +235,14 @@ def test_all_that_was_started_is_ended(tmp_path):
     """A background child, one in a session of its own, one that ignores TERM, one that is stopped."""
     script = """
     sleep 300 & echo $!
-    setsid sleep 300 & sleep 0.2; pgrep -n -f 'sleep 300$'
+    setsid bash -c 'echo $$; exec sleep 300' &
     setsid bash -c 'trap "" TERM; echo $$; while :; do sleep 1; done' &
     sleep 300 & echo $!; kill -STOP $!
     env -i setsid sleep 300 & echo $!
-    sleep 0.3
+    until [ $(grep -c '^[0-9]' "$LAZYLLM_JOB_DIR/output.log") = 5 ]; do sleep 0.05; done
     """
     found = run(tmp_path, ["bash", "-c", script], grace=0.5)
-    pids = [int(pid) for pid in (tmp_path / "output.log").read_text().split()]
+    pids = [int(word) for word in log(tmp_path).splitlines() if word.isdigit()]
     assert found["state"] == "Done" and len(pids) == 5 and all(map(gone, pids))
 
 

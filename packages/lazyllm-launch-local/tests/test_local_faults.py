@@ -136,6 +136,7 @@ def test_parent_and_runner_are_killed():
     process.kill()
     os.kill(keeper, signal.SIGKILL)
     process.wait()
+    until(lambda: not alive([keeper]))
     assert alive(pids)
     (found,) = manage.ps()
     assert (found.state, found.reason) == (Status.Failed, "runner died")
@@ -160,6 +161,7 @@ def test_reap_after_owner_and_runner_died():
     os.kill(keeper, signal.SIGKILL)
     process.kill()
     process.wait()
+    until(lambda: not alive([keeper]))
     (report,) = manage.reap()
     assert report.reason == "runner died" and report.left == [] and not alive(pids)
     assert manage.reap() == []

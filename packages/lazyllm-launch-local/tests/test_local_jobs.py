@@ -57,7 +57,7 @@ def test_without_sync_launch_returns_at_once():
     begun = time.monotonic()
     launcher.launch(job)
     assert time.monotonic() - begun < 5 and job.status is Status.Running
-    pid = int(job.jobid)
+    pid = job.jobid
     job.stop()
     assert job.status is Status.Cancelled and runner.token(pid) is None
     job.stop()

@@ -42,7 +42,7 @@ class CallableJob:
         self.launcher = launcher
         self.name = name or getattr(function, "__qualname__", type(function).__name__)
         self.status = Status.TBSubmitted
-        self.jobid: str | None = None
+        self.jobid: int | None = None
         self.return_value: Any = None
         self.output_hooks: list[Callable[[str], Any]] = []
         self._call = (function, args, dict(kw or {}))
@@ -102,7 +102,7 @@ class CallableJob:
         for number, patience in ((signal.SIGTERM, self.launcher.grace), (signal.SIGKILL, 10)):
             end = time.monotonic() + patience
             with suppress(ProcessLookupError):
-                os.killpg(int(self.jobid), number)
+                os.killpg(self.jobid, number)
             if self._over.wait(max(0, end - time.monotonic())):
                 return
 
@@ -119,7 +119,7 @@ class CallableJob:
         os.close(writer)
         with suppress(OSError):  # the child does the same; whoever comes first
             os.setpgid(pid, pid)
-        self.jobid = str(pid)
+        self.jobid = pid
         ready.set()
         with os.fdopen(reader, "rb") as file:
             told = file.read()

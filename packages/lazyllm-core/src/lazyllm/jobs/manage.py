@@ -26,7 +26,7 @@ class JobInfo:
     launcher: str
     state: Status
     ready: bool
-    jobid: str | None
+    jobid: int | str | None
     url: str | None
     created: float
     started: float | None
@@ -76,8 +76,9 @@ def _ask(record: Record) -> Status | None:
 
 def ps(running: bool = False) -> list[JobInfo]:
     """Return all jobs, the oldest first; with `running` only those that have not ended. Old records are pruned."""
-    records.prune()
-    found = (info(record) for record in records.records())
+    everything = list(records.records())
+    records.prune(everything)
+    found = (info(record) for record in everything if record.data)
     return sorted((job for job in found if not (running and job.state.ended)), key=lambda job: (job.created, job.id))
 
 
@@ -94,20 +95,20 @@ def find(key: str | int) -> Record:
     if exact and exact.data.get("id") == key:
         return exact
     everything = list(records.records()) if key else []
-    begins = [record for record in everything if record.id.startswith(key)]
-    if len(begins) == 1:
-        return begins[0]
     named = [record for record in everything if key in _names(record)]
     if named:
         return _the_one(key, named)
+    begins = [record for record in everything if record.id.startswith(key)]
+    if len(begins) == 1:
+        return begins[0]
     if begins:
         raise InputError(f"{key!r} begins the ids of several jobs: {', '.join(sorted(r.id for r in begins))}.")
     known = [name for record in everything for name in (record.id, record.data.get("name", ""))]
     raise InputError(f"There is no job {key!r}. {near(key, known[-200:])}", hint="lazyllm ps lists all jobs.")
 
 
-def _names(record: Record) -> set[str | None]:
-    names: set[str | None] = {record.data.get("name"), record.jobid}
+def _names(record: Record) -> set[str]:
+    names = {record.data.get("name"), str(record.jobid or "")}
     if record.data.get("service") and (url := record.url(record.status())):
         base = url.removesuffix(record.data["service"]["path"])
         names |= {url, f"{url}/", base, f"{base}/", base.removeprefix("http://")}

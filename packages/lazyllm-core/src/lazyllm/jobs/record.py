@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -52,11 +52,11 @@ class Record:
         return state_of(self.status())
 
     @property
-    def jobid(self) -> str | None:
+    def jobid(self) -> int | str | None:
         """The scheduler's id, or the PID of the step that runs or ran last."""
-        if self._submitted is None:
+        if self._submitted is None and not self.data.get("notify"):  # a runner that notifies has no scheduler
             self._submitted = str(_read(self.folder / "submitted.json").get("jobid") or "")
-        return self._submitted or str(self.status().get("pid") or "") or None
+        return self._submitted or self.status().get("pid")
 
     def submitted(self, jobid: str) -> None:
         """Keep what the scheduler calls this job."""
@@ -130,7 +130,7 @@ def _write(root: Path, data: dict[str, Any], command: Command) -> Path:
                 _create(new / "files" / name, text.encode("utf-8", "surrogateescape"))
         if command.secrets:
             write_json(str(new / "secrets.json"), dict(command.secrets))
-        _create(new / "output.log", b"")
+        _create_log(new / "output.log", command.log)
         write_json(str(new / "job.json"), data)
         final: Path = root / data["id"]
         if final.exists():
@@ -145,6 +145,17 @@ def _write(root: Path, data: dict[str, Any], command: Command) -> Path:
 def _create(path: Path, content: bytes) -> None:
     with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
         file.write(content)
+
+
+def _create_log(path: Path, elsewhere: str | None) -> None:
+    """Make the output's file: in the record, or where the command wishes it, with a link in the record."""
+    if elsewhere is None:
+        _create(path, b"")
+        return
+    wished = Path(elsewhere)
+    wished.parent.mkdir(parents=True, exist_ok=True)
+    wished.touch(mode=0o600)
+    path.symlink_to(wished)
 
 
 def _new_id() -> str:
@@ -189,14 +200,20 @@ def _is_ours(record: Record) -> bool:
     return record.data.get("version") == 1 and record.data.get("id") == record.id
 
 
-def prune() -> int:
-    """Remove records of jobs that ended over 30 days ago or are not among the 1,000 latest. Return how many."""
-    ended = [(s.get("ended") or 0.0, r) for r in records() if state_of(s := r.status()).ended]
+def prune(found: Iterable[Record] | None = None) -> int:
+    """Remove records of jobs that ended over 30 days ago or are not among the 1,000 latest. Return how many.
+
+    Args:
+        found: the records, if the caller has read them; removed ones are recognised by their `data` being empty.
+    """
+    statuses = ((record, record.status()) for record in (records() if found is None else found))
+    ended = [(float(status.get("ended") or 0), record) for record, status in statuses if state_of(status).ended]
     ended.sort(key=lambda pair: pair[0], reverse=True)
     oldest = time.time() - KEPT_DAYS * 86400
     gone = [record for n, (when, record) in enumerate(ended) if n >= KEPT or when < oldest]
     for record in gone:
         remove(str(record.folder))
+        record.data = {}
     return len(gone) + _remove_unfinished()
 
 

@@ -55,8 +55,8 @@ class JobView:
         return self.record.id if self.record else None
 
     @property
-    def jobid(self) -> str | None:
-        """The id under this launcher: a PID, or what the scheduler calls it."""
+    def jobid(self) -> int | str | None:
+        """The id under this launcher: a PID (a number), or what the scheduler calls it (text)."""
         return self.record.jobid if self.record else None
 
     @property

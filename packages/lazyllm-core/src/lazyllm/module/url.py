@@ -18,7 +18,7 @@ class UrlModule:
     """Calls the server at `url`: input → prompter → request → answer → formatter.
 
     Without a prompter a string is sent to /completions as it is, and `{"messages": [...]}` (or a list of messages) to
-    /chat/completions. A ChatPrompter makes messages, which the model's own chat template turns into its prompt;
+    /chat/completions, as is a string that comes with a history or tools. A ChatPrompter makes messages, which the model's own chat template turns into its prompt;
     other prompters make strings.
 
     Args:
@@ -106,15 +106,15 @@ class UrlModule:
 
     def _make_prompt(self, given: Any, history: Any, tools: Any) -> Any:
         from ..components.formatter import decode_query_with_filepaths
+        from ..components.prompter import EmptyPrompter
 
         if isinstance(given, str) and given.startswith("<lazyllm-query>"):
             query: Any = decode_query_with_filepaths(given)
             if query["files"]:
                 raise InputError("This module sends text only; the input names files.")
             given = query["query"]
-        prompt = self._prompt.generate_prompt(
-            given, history=history, tools=tools, return_dict=self._prompt.prefers_messages
-        )
+        chat = self._prompt.prefers_messages or (isinstance(self._prompt, EmptyPrompter) and bool(history or tools))
+        prompt = self._prompt.generate_prompt(given, history=history, tools=tools, return_dict=chat)
         return {"messages": prompt} if isinstance(prompt, list) else prompt
 
     def __call__(
