@@ -56,7 +56,6 @@ def make(folder: Path, layers: int, hidden: int, samples: int) -> None:
 
 def plain_trainer(folder: Path) -> None:
     """The comparison: what one writes with transformers and peft alone."""
-    from lazyllm_finetune_alpacalora.template import load_template
     from peft import LoraConfig, get_peft_model
     from transformers import (
         AutoModelForCausalLM,
@@ -66,6 +65,8 @@ def plain_trainer(folder: Path) -> None:
         TrainerCallback,
         TrainingArguments,
     )
+
+    from lazyllm_finetune_alpacalora.template import load_template
 
     tokenizer = AutoTokenizer.from_pretrained(folder / "base")
     template = load_template("alpaca")

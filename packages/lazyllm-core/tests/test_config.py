@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from lazyllm.configs import Config, Mode
 from lazyllm.errors import ConfigError
 

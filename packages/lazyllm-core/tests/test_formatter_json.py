@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from lazyllm.components.formatter import JsonFormatter
 from lazyllm.components.formatter.json_text import DEEPEST, _Scanner, find_json
 from lazyllm.errors import FormatError

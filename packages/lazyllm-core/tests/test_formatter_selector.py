@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+
 from lazyllm.common.package import package
 from lazyllm.components.formatter import JsonFormatter
 from lazyllm.errors import SelectorError

@@ -7,6 +7,7 @@ import sys
 import time
 
 import pytest
+
 from lazyllm.errors import InputError, JobError
 from lazyllm.jobs import manage, record, runner
 from lazyllm.jobs.command import Command, Ref, Service, Step

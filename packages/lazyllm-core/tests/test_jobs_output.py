@@ -4,6 +4,7 @@ import logging
 import sys
 
 import pytest
+
 from lazyllm.jobs import display, output
 
 

@@ -5,6 +5,7 @@ import logging
 from typing import Any
 
 import pytest
+
 from lazyllm.components.prompter import EmptyPrompter, LazyLLMPrompterBase, PrompterBase
 from lazyllm.errors import PromptError
 

@@ -2,6 +2,7 @@
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from lazyllm.components.prompter import PrompterBase
 from lazyllm.components.prompter.template import SLOT, Template
 

@@ -6,8 +6,9 @@ import uuid
 from types import SimpleNamespace
 from typing import Any
 
-import lazyllm
 import pytest
+
+import lazyllm
 from lazyllm.common import Register
 from lazyllm.components import LazyLLMDeployBase
 from lazyllm.components.core import ComponentBase

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from lazyllm.jobs import runner
 
 WAIT = 20.0

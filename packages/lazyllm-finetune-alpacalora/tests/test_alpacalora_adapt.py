@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from lazyllm.errors import InputError
 from lazyllm_finetune_alpacalora.adapt import plan_batch, plan_deepspeed, plan_schedule, plan_validation
 from lazyllm_finetune_alpacalora.params import DEFAULTS, DS_CONFIG, check_params

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 from lazyllm.errors import DataError
 from lazyllm_finetune_alpacalora.data import read, survey
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from lazyllm.errors import DataError, InputError
 from lazyllm_finetune_alpacalora.chat import assistant_spans, turn_end
 from lazyllm_finetune_alpacalora.encode import IGNORED, Encoder, prefix_ids
@@ -114,7 +115,8 @@ def test_in_a_chat_only_the_assistant_is_learnt(tokenizer: Any) -> None:
 
 REWRITES = (  # like templates that show a thought only in the last turn, and strip the answer
     "{% for m in messages %}<|im_start|>{{ m.role }}\n"
-    "{% if m.role == 'assistant' and loop.last %}<think></think>{% endif %}{{ m.content | trim }}<|im_end|>\n{% endfor %}"
+    "{% if m.role == 'assistant' and loop.last %}<think></think>{% endif %}"
+    "{{ m.content | trim }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from lazyllm.errors import InputError
 from lazyllm_finetune_alpacalora.companions import copy_companions, set_chat_template, set_stops
 from lazyllm_finetune_alpacalora.config import RunConfig

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from lazyllm.errors import DataError, InputError, ModelError
 from lazyllm_finetune_alpacalora.params import DS_CONFIG
 from lazyllm_finetune_alpacalora.publish import MARK

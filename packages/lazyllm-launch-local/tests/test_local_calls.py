@@ -4,6 +4,7 @@ import os
 import time
 
 import pytest
+
 from lazyllm.errors import InputError, JobError
 from lazyllm.jobs import runner
 from lazyllm.jobs.status import Status

@@ -9,6 +9,7 @@ import threading
 import time
 
 import pytest
+
 from lazyllm.errors import JobError
 from lazyllm.jobs import manage, runner
 from lazyllm.jobs.status import Status

@@ -5,6 +5,7 @@ import sys
 from types import SimpleNamespace
 
 import pytest
+
 from lazyllm.configs import config
 from lazyllm.errors import LauncherError
 from lazyllm_launch_local.gpus import visible_devices

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from lazyllm.configs import config
 from lazyllm.errors import InputError, JobError, LauncherError
 from lazyllm.jobs import manage, runner

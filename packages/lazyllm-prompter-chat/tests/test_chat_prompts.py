@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 from lazyllm.errors import PromptError
 from lazyllm_prompter_chat.prompter import ChatPrompter
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -10,6 +10,8 @@ from transformers import Trainer
 from transformers.trainer_pt_utils import get_length_grouped_indices
 
 from .encode import IGNORED
+
+Sample = tuple[torch.Tensor, torch.Tensor]
 
 
 class GroupedSampler(torch.utils.data.Sampler[int]):  # type: ignore[misc]
@@ -34,7 +36,21 @@ class LoraTrainer(Trainer):  # type: ignore[misc]
 
     def _get_train_sampler(self, train_dataset: Any = None) -> GroupedSampler:
         batch = self.args.train_batch_size * self.args.gradient_accumulation_steps
-        return GroupedSampler(self.train_dataset["length"], batch, self.args.seed)
+        return GroupedSampler(self.train_dataset.lengths, batch, self.args.seed)
+
+
+class Samples(torch.utils.data.Dataset[Sample]):  # type: ignore[misc]
+    """Samples as tensors in memory: a row of a `datasets.Dataset` takes longer to fetch than a small model to learn."""
+
+    def __init__(self, rows: Iterable[dict[str, Any]]) -> None:
+        self.rows = [(torch.tensor(row["input_ids"]), torch.tensor(row["labels"])) for row in rows]
+        self.lengths = [len(ids) for ids, _ in self.rows]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> Sample:
+        return self.rows[index]
 
 
 class Collator:
@@ -43,14 +59,16 @@ class Collator:
     def __init__(self, pad: int, multiple: int = 1) -> None:
         self.pad, self.multiple = pad, multiple
 
-    def __call__(self, samples: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
-        longest = max(len(sample["input_ids"]) for sample in samples)
-        width = -(-longest // self.multiple) * self.multiple
-        batch: dict[str, list[list[int]]] = {"input_ids": [], "attention_mask": [], "labels": []}
-        for sample in samples:
-            ids, labels = sample["input_ids"], sample["labels"]
-            room = width - len(ids)
-            batch["input_ids"].append(ids + [self.pad] * room)
-            batch["attention_mask"].append([1] * len(ids) + [0] * room)
-            batch["labels"].append(labels + [IGNORED] * room)
-        return {name: torch.tensor(rows) for name, rows in batch.items()}
+    def __call__(self, samples: Sequence[Sample]) -> dict[str, torch.Tensor]:
+        longest = max(len(ids) for ids, _ in samples)
+        shape = (len(samples), -(-longest // self.multiple) * self.multiple)
+        batch = {
+            "input_ids": torch.full(shape, self.pad),
+            "attention_mask": torch.zeros(shape, dtype=torch.long),
+            "labels": torch.full(shape, IGNORED),
+        }
+        for row, (ids, labels) in enumerate(samples):
+            batch["input_ids"][row, : len(ids)] = ids
+            batch["attention_mask"][row, : len(ids)] = 1
+            batch["labels"][row, : len(ids)] = labels
+        return batch

@@ -8,8 +8,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from lazyllm.errors import ModelError
 from transformers import TrainerCallback
+
+from lazyllm.errors import ModelError
 
 from .runs import Run, mark_complete
 

@@ -53,8 +53,9 @@ def run_merge(config: RunConfig) -> None:
 def merged_model(config: RunConfig, samples: list[list[int]]) -> tuple[Any, float]:
     """Return the merged model in the base's own precision, and the largest difference of its float32 logits."""
     import torch
-    from lazyllm.errors import ModelError
     from peft import PeftModel
+
+    from lazyllm.errors import ModelError
 
     from .model import load_base, set_threads
 
@@ -80,7 +81,7 @@ def merged_model(config: RunConfig, samples: list[list[int]]) -> tuple[Any, floa
     say(f"Largest logit difference, merged against base and adapter: {difference:.2e} (largest logit {largest:.1f}).")
     if not difference <= tolerance * largest:
         raise ModelError(
-            f"The merged model differs from base and adapter by {difference:.2e} in a logit, above {tolerance * largest:.1e}. "
+            f"Merged model and base with adapter differ by {difference:.2e} in a logit (> {tolerance * largest:.1e}). "
             "Nothing was published."
         )
     for name, tensor in (*merged.named_parameters(), *merged.named_buffers()):
@@ -92,7 +93,7 @@ def enough_memory(model: Any) -> bool:
     """Whether the model in float32 and its copy for the proof fit into the memory that is free."""
     free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     size = sum(p.numel() * p.element_size() for p in model.parameters())
-    return sum(4 * p.numel() for p in model.parameters()) < free + size
+    return bool(sum(4 * p.numel() for p in model.parameters()) < free + size)
 
 
 def complete(config: RunConfig, made: Path, facts: dict[str, Any]) -> None:
@@ -107,6 +108,7 @@ def complete(config: RunConfig, made: Path, facts: dict[str, Any]) -> None:
 def prove(config: RunConfig, made: Path, model: Any, facts: dict[str, Any]) -> None:
     """Load the made folder by itself and compare weights, tokens and chat template; a ModelError if they differ."""
     import torch
+
     from lazyllm.errors import ModelError
 
     from .model import load_base, load_tokenizer

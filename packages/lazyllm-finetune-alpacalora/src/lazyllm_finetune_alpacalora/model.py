@@ -56,11 +56,13 @@ def load_base(folder: str, dtype: Any, trust: bool) -> Any:
 
 def quiet() -> None:
     """Silence bars and notices of deprecation, which say nothing to who trains."""
+    import logging as standard
     import warnings
 
     from transformers.utils import logging
 
     logging.disable_progress_bar()
+    standard.getLogger("transformers.trainer_utils").setLevel(standard.ERROR)  # how it sorts checkpoints
     warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
 
 

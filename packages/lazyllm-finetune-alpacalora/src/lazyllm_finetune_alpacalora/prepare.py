@@ -45,7 +45,7 @@ def prepare(config: RunConfig, run: Run, world: int, started: float) -> Prepared
     encoder, facts = _encoder(config, tokenizer)
     train, held_out = _sets(config, encoder)
     if params["show_prompt"]:
-        say(f"The first sample:\n{tokenizer.decode(train[0]['input_ids'])}")
+        say(f"The first sample:\n{tokenizer.decode(train[0][0])}")
     count = len(held_out) if held_out is not None else 0
     batch = plan_batch(params, config.explicit, world)
     schedule = plan_schedule(params, config.explicit, len(train), count, batch, world)
@@ -62,7 +62,7 @@ def prepare(config: RunConfig, run: Run, world: int, started: float) -> Prepared
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
     model = add_lora(model, params, resolved, modules)
     model.config.use_cache = False
-    model.config.pad_token_id = pad
+    model.config.pad_token_id = model.generation_config.pad_token_id = pad
     parameters, of = trainable(model)
     if config.auto_threads and device.kind == "cpu":
         set_threads(of, world)
@@ -71,7 +71,7 @@ def prepare(config: RunConfig, run: Run, world: int, started: float) -> Prepared
     progress = Progress(Path(config.root, "train_log.jsonl"), started)
     trainer = LoraTrainer(
         model=model,
-        args=_arguments(config, batch, schedule, device, of, max(train["length"]), world),
+        args=_arguments(config, batch, schedule, device, of, max(train.lengths), world),
         train_dataset=train,
         eval_dataset=held_out,
         data_collator=Collator(pad, 8 if device.kind == "cuda" else 1),
@@ -80,7 +80,7 @@ def prepare(config: RunConfig, run: Run, world: int, started: float) -> Prepared
     )
     _quiet(trainer)
     facts |= {
-        "samples": [train[i]["input_ids"][:64] for i in range(min(2, len(train)))],
+        "samples": [train[i][0][:64].tolist() for i in range(min(2, len(train)))],
         "fingerprint": run.fingerprint,
     }
     summary = {
@@ -124,16 +124,18 @@ def _encoder(config: RunConfig, tokenizer: Any) -> tuple[Encoder, dict[str, Any]
 
 
 def _sets(config: RunConfig, encoder: Encoder) -> tuple[Any, Any]:
+    from .batches import Samples
+
     everything = _dataset(encoder.encode(read(config.data)), config.params)
     if config.valset:
-        return everything, _dataset(encoder.encode(read(config.valset)), config.params)
+        return Samples(everything), Samples(_dataset(encoder.encode(read(config.valset)), config.params))
     held_out, notes = plan_validation(config.params, config.explicit, len(everything))
     for note in notes:
         say(note)
     if not held_out:
-        return everything, None
+        return Samples(everything), None
     parts = everything.train_test_split(test_size=held_out, shuffle=True, seed=config.params["seed"])
-    return parts["train"], parts["test"]
+    return Samples(parts["train"]), Samples(parts["test"])
 
 
 def _dataset(encoded: Encoded, params: dict[str, Any]) -> Any:
@@ -143,8 +145,7 @@ def _dataset(encoded: Encoded, params: dict[str, Any]) -> Any:
         say(f"{encoded.too_long} samples left out: filter_nums={params['filter_nums']} tokens or more.")
     if encoded.nothing_to_learn:
         say(f"{encoded.nothing_to_learn} samples left out: no answer within cutoff_len={params['cutoff_len']} tokens.")
-    lengths = [len(ids) for ids in encoded.input_ids]
-    return datasets.Dataset.from_dict({"input_ids": encoded.input_ids, "labels": encoded.labels, "length": lengths})
+    return datasets.Dataset.from_dict({"input_ids": encoded.input_ids, "labels": encoded.labels})
 
 
 def _arguments(

@@ -24,8 +24,9 @@ def run_step(name: str, work: Callable[[RunConfig], None]) -> int:
 
     Errors of ours, of the disk and of the memory become one message; any other keeps its traceback.
     """
-    from lazyllm.errors import LazyLLMError
     from safetensors import SafetensorError
+
+    from lazyllm.errors import LazyLLMError
 
     if len(sys.argv) != 2:
         say(f"usage: python -m lazyllm_finetune_alpacalora.{name} CONFIG.json")

@@ -77,9 +77,10 @@ def _finish(config: RunConfig, made: Any, run: str, metrics: dict[str, Any]) -> 
 def publish_adapter(config: RunConfig, model: Any, tokenizer: Any) -> None:
     """Save the adapter beside its place, read it back, and only then put it there."""
     import torch
-    from lazyllm.errors import ModelError
     from peft import get_peft_model_state_dict
     from safetensors.torch import load_file
+
+    from lazyllm.errors import ModelError
 
     from .publish import MARK, fresh, publish_files, publish_folder
 

@@ -59,4 +59,4 @@ class ComponentBase(Registered):
         return f"<lazyllm.llm.{self._lazy_llm_group} type={type(self).__name__}{name}>"
 
 
-component_register = Register(ComponentBase, ("apply", "cmd"))
+component_register: Register = Register(ComponentBase, ("apply", "cmd"))

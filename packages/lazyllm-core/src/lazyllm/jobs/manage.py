@@ -108,7 +108,7 @@ def find(key: str | int) -> Record:
 
 
 def _names(record: Record) -> set[str]:
-    names = {record.data.get("name"), str(record.jobid or "")}
+    names: set[str] = {record.data.get("name", ""), str(record.jobid or "")}
     if record.data.get("service") and (url := record.url(record.status())):
         base = url.removesuffix(record.data["service"]["path"])
         names |= {url, f"{url}/", base, f"{base}/", base.removeprefix("http://")}

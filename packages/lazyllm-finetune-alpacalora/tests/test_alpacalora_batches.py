@@ -1,0 +1,35 @@
+"""Padding and order of batches, and the picture of the curve."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.main
+
+
+def test_batches_are_padded_masked_and_ordered_alike(tmp_path: Path) -> None:
+    from lazyllm_finetune_alpacalora.batches import Collator, GroupedSampler, Samples
+    from lazyllm_finetune_alpacalora.curve import draw_curve
+
+    samples = Samples([{"input_ids": [5] * n, "labels": [-100] * (n - 1) + [5]} for n in (2, 3)])
+    batch = Collator(pad=9, multiple=4)([samples[0], samples[1]])
+    assert batch["input_ids"].tolist() == [[5, 5, 9, 9], [5, 5, 5, 9]]
+    assert batch["labels"].tolist() == [[-100, 5, -100, -100], [-100, -100, 5, -100]]
+    assert batch["attention_mask"].tolist() == [[1, 1, 0, 0], [1, 1, 1, 0]]
+
+    lengths = [n % 17 + 1 for n in range(64)]
+    sampler = GroupedSampler(lengths, batch=4, seed=1)
+    first = list(sampler)
+    assert sorted(first) == list(range(64))
+    assert first == list(GroupedSampler(lengths, batch=4, seed=1))
+    sampler.set_epoch(1)
+    assert list(sampler) != first
+    padding = sum(max(lengths[i] for i in first[at : at + 4]) * 4 for at in range(0, 64, 4)) - sum(lengths)
+    plain = sum(max(lengths[at : at + 4]) * 4 for at in range(0, 64, 4)) - sum(lengths)
+    assert padding < plain
+
+    draw_curve([{"step": 1, "loss": 2.0}, {"step": 2, "loss": 1.0, "eval_loss": 1.5}], tmp_path / "x.png", "x")
+    assert (tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")
+    assert [p.name for p in tmp_path.glob("*.png")] == ["x.png"]
