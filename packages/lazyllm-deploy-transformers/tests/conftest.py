@@ -34,7 +34,10 @@ def make_tokenizer():
     tokenizer.decoder = decoders.ByteLevel()
     special = ["<|pad|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>"]
     trainer = trainers.BpeTrainer(
-        vocab_size=400, special_tokens=special, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
+        vocab_size=400,
+        special_tokens=special,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
     )
     tokenizer.train_from_iterator([*LEARNT, *(a for a in LEARNT.values() if a.isascii())], trainer)
     return PreTrainedTokenizerFast(
@@ -50,7 +53,8 @@ def make_model(folder: Path, steps: int = 60, **changes) -> Path:
     torch.manual_seed(0)
     torch.set_num_threads(1)
     tokenizer = make_tokenizer()
-    shape = dict(hidden_size=128, num_hidden_layers=4, num_attention_heads=4, num_key_value_heads=2, intermediate_size=352)
+    shape = {"hidden_size": 128, "num_hidden_layers": 4, "num_attention_heads": 4, "num_key_value_heads": 2}
+    shape["intermediate_size"] = 352
     config = LlamaConfig(
         vocab_size=len(tokenizer), max_position_embeddings=512, eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id, bos_token_id=None, **(shape | changes),
@@ -142,7 +146,7 @@ class Served:
                 return float(line.split(" ")[1])
         raise AssertionError(name)
 
-    headers: dict = {}
+    headers = None
 
     def stop(self):
         self.process.terminate()

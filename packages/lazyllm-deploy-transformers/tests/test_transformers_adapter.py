@@ -23,7 +23,12 @@ def test_the_command_serves_the_folder_with_typed_port_and_host(folder):
     assert argv[argv.index("--max-model-len") + 1] == "256" and "--trust-remote-code" not in argv
     service = command.service
     assert (service.port, service.path, service.protocol, service.health) == ("port", "/v1", "openai", "/health")
-    assert command.ports == {"port": None} and int(command.env["OMP_NUM_THREADS"]) >= 1 and not command.secrets
+    assert (
+        command.ports == {"port": None}
+        and command.env["OMP_WAIT_POLICY"] == "PASSIVE"
+        and int(command.env["OMP_NUM_THREADS"]) >= 1
+        and not command.secrets
+    )
 
 
 def test_every_option_is_known_to_the_server(folder):

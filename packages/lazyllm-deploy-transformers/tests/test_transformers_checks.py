@@ -139,8 +139,8 @@ def test_threads_follow_omp_num_threads(monkeypatch):
 
 @pytest.mark.engine
 def test_the_table_is_what_the_installed_library_says():
-    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, MODEL_FOR_CAUSAL_LM_MAPPING
     from transformers import CONFIG_MAPPING
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
     missing = set()
     for name in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:

@@ -134,7 +134,9 @@ def test_folders_that_cannot_be_served_end_with_code_2_and_a_line(serve, model_d
 
 def test_too_long_a_context_and_too_little_memory_are_told_with_numbers(serve, model_dir):
     assert "more than the 512 tokens" in failing(serve, model_dir, "--max-model-len", "9999")
-    assert "does not hold one sequence" in failing(serve, model_dir, "--kv-cache-memory", "100K", "--max-model-len", "512")
+    assert "does not hold one sequence" in failing(
+        serve, model_dir, "--kv-cache-memory", "100K", "--max-model-len", "512"
+    )
 
 
 def test_a_taken_port_is_told_before_the_model_is_loaded(serve, model_dir):

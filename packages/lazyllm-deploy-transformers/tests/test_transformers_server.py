@@ -34,7 +34,9 @@ def http(server):
 
 
 def ask(client, question, **kw):
-    return client.chat.completions.create(model="tiny 'model' 模型", messages=[{"role": "user", "content": question}], **kw)
+    return client.chat.completions.create(
+        model="tiny 'model' 模型", messages=[{"role": "user", "content": question}], **kw
+    )
 
 
 def streamed(client, question, **kw):
@@ -106,6 +108,7 @@ def test_several_choices(client):
     assert texts == dict.fromkeys(range(3), LEARNT[STORY]) and reasons == dict.fromkeys(range(3), "stop")
 
 
+@pytest.mark.engine
 def test_sampling_differs_and_a_seed_repeats_it(client):
     def run(**kw):
         answer = ask(client, STORY, temperature=2, max_tokens=12, n=2, **kw)
@@ -119,6 +122,7 @@ def test_sampling_differs_and_a_seed_repeats_it(client):
     assert ask(client, STORY, temperature=2, top_p=0.01).choices[0].message.content == LEARNT[STORY]
 
 
+@pytest.mark.engine
 def test_each_request_in_a_batch_is_sampled_in_its_own_way(client):
     with ThreadPoolExecutor(8) as pool:
         jobs = [pool.submit(ask, client, STORY, temperature=t) for t in (0, 2) * 4]
@@ -126,6 +130,7 @@ def test_each_request_in_a_batch_is_sampled_in_its_own_way(client):
     assert set(answers[::2]) == {LEARNT[STORY]} and any(a != LEARNT[STORY] for a in answers[1::2])
 
 
+@pytest.mark.engine
 def test_biases_and_penalties_change_the_answer(client):
     token = ask(client, STORY, logprobs=True, max_tokens=1).choices[0].logprobs.content[0]
     assert token.token == "O" or LEARNT[STORY].startswith(token.token)
@@ -134,16 +139,23 @@ def test_biases_and_penalties_change_the_answer(client):
     assert biased.choices[0].message.content == "<|user|><|user|>"
 
 
+@pytest.mark.engine
 def test_log_probabilities(client):
     answer = ask(client, STORY, logprobs=True, top_logprobs=3)
     content = answer.choices[0].logprobs.content
     assert "".join(t.token for t in content) == LEARNT[STORY]
     assert all(len(t.top_logprobs) == 3 and t.top_logprobs[0].token == t.token for t in content)
     assert all(-1.5 < t.logprob <= 0 and t.bytes == list(t.token.encode()) for t in content)
-    parts = [t.token for c in ask(client, STORY, logprobs=True, stream=True) if (p := c.choices[0].logprobs) for t in p.content]
+    parts = [
+        t.token
+        for c in ask(client, STORY, logprobs=True, stream=True)
+        if (p := c.choices[0].logprobs)
+        for t in p.content
+    ]
     assert "".join(parts) == LEARNT[STORY]
 
 
+@pytest.mark.engine
 def test_completions_in_all_forms(client):
     def complete(prompt, **kw):
         return client.completions.create(model="tiny 'model' 模型", prompt=prompt, max_tokens=40, **kw)
@@ -161,6 +173,7 @@ def test_completions_in_all_forms(client):
     assert scored.text_offset[:2] == [0, len(scored.tokens[0])] and all(math.isfinite(x) for x in scored.token_logprobs)
 
 
+@pytest.mark.engine
 def test_token_ids_as_a_prompt(client, model_dir):
     from transformers import AutoTokenizer
 
@@ -186,7 +199,9 @@ def test_a_wrong_model_is_a_404_that_names_the_right_one(client, model_dir):
 
 
 def test_a_request_longer_than_the_context_says_the_numbers(client):
-    with pytest.raises(openai.BadRequestError, match=r"context is 512 tokens.* needs 60\d.*8 in the prompt|context is 512"):
+    with pytest.raises(
+        openai.BadRequestError, match=r"context is 512 tokens.* needs 60\d.*8 in the prompt|context is 512"
+    ):
         ask(client, STORY, max_tokens=600)
     with pytest.raises(openai.BadRequestError, match="context is 512") as e:
         client.completions.create(model="tiny 'model' 模型", prompt="word " * 3000, max_tokens=1)
@@ -225,6 +240,7 @@ def wait_until(check, seconds=10):
         time.sleep(0.02)
 
 
+@pytest.mark.engine
 @pytest.mark.parametrize("stream", [True, False])
 def test_a_client_that_leaves_stops_its_computation(server, stream):
     cancelled, computed = server.metric("requests_cancelled_total"), server.metric("generated_tokens_total")

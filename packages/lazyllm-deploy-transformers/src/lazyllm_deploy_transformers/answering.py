@@ -66,13 +66,16 @@ def room(prompt: list[int], params: Params, context: int, vocabulary: int) -> in
     if not 0 <= min(prompt) <= max(prompt) < vocabulary:
         raise ApiError(f"Token ids must be from 0 to {vocabulary - 1}.", param="prompt")
     if params.logit_bias and max(params.logit_bias) >= vocabulary:
-        raise ApiError(f"logit_bias names token {max(params.logit_bias)}; ids end at {vocabulary - 1}.", param="logit_bias")
+        raise ApiError(
+            f"logit_bias names token {max(params.logit_bias)}; ids end at {vocabulary - 1}.", param="logit_bias"
+        )
     left = context - len(prompt)
     if left < 1 or (params.max_tokens or 0) > left:
+        needed = len(prompt) + (params.max_tokens or 1)
         asked = f"{len(prompt)} in the prompt" + (f" and {params.max_tokens} to generate" if params.max_tokens else "")
+        remedy = "Shorten the prompt" + (" or lower max_tokens." if left >= 1 else ".")
         raise ApiError(
-            f"This model's context is {context} tokens, but the request needs {len(prompt) + (params.max_tokens or 1)}: "
-            f"{asked}. Shorten the prompt" + (" or lower max_tokens." if left >= 1 else "."),
+            f"This model's context is {context} tokens, but the request needs {needed}: {asked}. {remedy}",
             param="max_tokens" if left >= 1 else "prompt",
             code="context_length_exceeded",
         )

@@ -9,10 +9,11 @@ from typing import Any
 # every type a tiny random model and comparing the batch's log-probabilities with those of the model alone.
 # no `_supports_attention_backend`: such classes do not hand the paged cache to their attention
 _NO_BACKEND = """
-    bailing_hybrid bamba bart big_bird bigbird_pegasus biogpt blenderbot blenderbot-small bloom blt clvp codegen cpmant
-    falcon falcon_h1 falcon_mamba git gpt_neo gpt_neox_japanese gptj jamba kimi_linear mamba mamba2 marian mbart
-    megatron-bert mpt musicgen musicgen_melody mvp nemotron_h olmo_hybrid pegasus plbart prophetnet qwen3_5
-    qwen3_5_moe qwen3_next qwen4_exp recurrent_gemma rembert roformer rwkv stablelm trocr whisper xglm xlstm zamba
+    bailing_hybrid bamba bart big_bird bigbird_pegasus biogpt blenderbot blenderbot-small bloom blt clvp codegen
+    cpmant falcon falcon_h1 falcon_mamba git gpt_neo gpt_neox_japanese gptj inkling2_text inkling_text jamba
+    kimi_linear mamba mamba2 marian mbart megatron-bert mpt musicgen musicgen_melody mvp nemotron_h olmo_hybrid
+    openai-gpt pegasus plbart prophetnet qwen3_5 qwen3_5_moe qwen3_5_moe_text qwen3_5_text qwen3_next qwen4_exp
+    qwen4_exp_text recurrent_gemma reformer rembert roformer rwkv stablelm trocr whisper xglm xlm xlnet xlstm zamba
     zamba2
 """
 # keys and values of another shape than the cache's, shared between layers, or attention that is computed differently

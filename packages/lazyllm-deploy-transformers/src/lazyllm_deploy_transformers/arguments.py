@@ -50,6 +50,12 @@ def _port(text: str) -> int:
     return value
 
 
+def _device(text: str) -> str:
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", text):
+        raise argparse.ArgumentTypeError(f"expected auto, cpu, cuda or cuda:N, not {text!r}")
+    return text
+
+
 def _seconds(text: str) -> float:
     value = float(text)
     if not 0 <= value < float("inf"):
@@ -78,15 +84,53 @@ def make_parser() -> argparse.ArgumentParser:
     add("--host", default="127.0.0.1", help="address to bind (default: %(default)s)")
     add("--port", type=_port, default=8000, help="port to bind, 0 for a free one (default: %(default)s)")
     add("--model-name", metavar="NAME", help="name that clients use (default: the folder's name)")
-    add("--dtype", choices=("auto", "float32", "bfloat16", "float16"), default="auto", help="default: the checkpoint's, float32 where the CPU has no arithmetic for it")
-    add("--device", default="auto", metavar="auto|cpu|cuda[:N]", help="default: cuda if there is one")
-    add("--max-num-seqs", type=_positive, default=64, metavar="N", help="sequences computed at once (default: %(default)s)")
-    add("--max-model-len", type=_positive, metavar="N", help="tokens of prompt and answer together (default: the model's)")
-    add("--max-batch-tokens", type=_positive, metavar="N", help="tokens computed in one step (default: 512 on a CPU, 2048 on a GPU)")
-    add("--kv-cache-memory", type=parse_size, metavar="BYTES", help="limit of the KV cache, such as 2GiB (default: a quarter of the free memory, at most 4 GiB; on a GPU a share of its memory)")
+    add(
+        "--dtype",
+        choices=("auto", "float32", "bfloat16", "float16"),
+        default="auto",
+        help="default: the checkpoint's, float32 where the CPU has no arithmetic for it",
+    )
+    add("--device", type=_device, default="auto", metavar="auto|cpu|cuda[:N]", help="default: cuda if there is one")
+    add(
+        "--max-num-seqs",
+        type=_positive,
+        default=64,
+        metavar="N",
+        help="sequences computed at once (default: %(default)s)",
+    )
+    add(
+        "--max-model-len",
+        type=_positive,
+        metavar="N",
+        help="tokens of prompt and answer together (default: the model's)",
+    )
+    add(
+        "--max-batch-tokens",
+        type=_positive,
+        metavar="N",
+        help="tokens computed in one step (default: 512 on a CPU, 2048 on a GPU)",
+    )
+    add(
+        "--kv-cache-memory",
+        type=parse_size,
+        metavar="BYTES",
+        help="limit of the KV cache, such as 2GiB (default: a quarter of the free memory, at most 4 GiB; "
+        "on a GPU the library's share of its memory)",
+    )
     add("--trust-remote-code", action="store_true", help="run the model folder's own Python code")
-    add("--threads", type=_positive, metavar="N", help="CPU threads of the model (default: OMP_NUM_THREADS, else the physical cores that this process may use)")
-    add("--shutdown-timeout", type=_seconds, default=30.0, metavar="S", help="seconds that SIGTERM leaves running answers (default: %(default)s)")
+    add(
+        "--threads",
+        type=_positive,
+        metavar="N",
+        help="CPU threads of the model (default: OMP_NUM_THREADS, else this process's physical cores less one)",
+    )
+    add(
+        "--shutdown-timeout",
+        type=_seconds,
+        default=30.0,
+        metavar="S",
+        help="seconds that SIGTERM leaves running answers (default: %(default)s)",
+    )
     add("--log-level", choices=("debug", "info", "warning", "error"), default="info", help="debug logs every request")
     return p
 

@@ -108,7 +108,7 @@ class TransformersDeploy(LazyLLMDeployBase):
         key = os.environ.get(KEY)
         return Command(
             (Step(tuple(argv), "serve"),),
-            env={"OMP_NUM_THREADS": str(kw["threads"] or default_threads()), "TOKENIZERS_PARALLELISM": "false"},
+            env={"OMP_NUM_THREADS": str(kw["threads"] or default_threads()), "OMP_WAIT_POLICY": "PASSIVE"},
             secrets={KEY: key} if key else {},
             ports={"port": kw["port"]},
             service=Service("port", "/v1", "openai", "/health", float(kw["start_timeout"])),

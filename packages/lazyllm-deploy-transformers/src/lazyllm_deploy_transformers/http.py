@@ -17,7 +17,7 @@ from .protocol.errors import ApiError
 BODY_LIMIT = 16 * 2**20
 
 
-class Json(Response):
+class Json(Response):  # type: ignore[misc]
     media_type = "application/json"
 
     def render(self, content: Any) -> bytes:

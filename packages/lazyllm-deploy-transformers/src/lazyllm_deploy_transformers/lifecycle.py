@@ -25,7 +25,7 @@ from .threads import default_threads
 LOG = logging.getLogger("lazyllm.server")
 
 
-class _Uvicorn(uvicorn.Server):
+class _Uvicorn(uvicorn.Server):  # type: ignore[misc]
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Leave signals to `Server`: uvicorn would close the port at once, where we answer 503 until the end."""
@@ -39,12 +39,13 @@ class Server:
         self._settings = settings
         self._sock = sock
         self._state = State(settings.model, settings.model_name or name)
+        self._threads = settings.threads or default_threads()
         self._code = 0
         self._ended = False
 
     def run(self) -> int:
         """Serve until the end; return the exit code."""
-        quiet_environment()
+        quiet_environment(self._threads)
         app = make_app(self._state, os.environ.get("LAZYLLM_API_KEY") or None)
         config = uvicorn.Config(
             app, http="h11", ws="none", lifespan="off", log_config=None, access_log=False, server_header=False,
@@ -68,7 +69,7 @@ class Server:
             from .batching.engine import Engine
             from .text import Text
 
-            engine = Engine(self._settings, self._settings.threads or default_threads())
+            engine = Engine(self._settings, self._threads)
             line = engine.start(self._loop)
             text = Text(engine.tokenizer)
         except LazyLLMError as e:

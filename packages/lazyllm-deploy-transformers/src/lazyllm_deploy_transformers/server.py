@@ -10,7 +10,7 @@ import os
 import socket
 import sys
 
-from lazyllm.errors import LazyLLMError, LauncherError
+from lazyllm.errors import LauncherError, LazyLLMError
 
 from .arguments import Settings, parse
 from .checks import check_folder

@@ -9,7 +9,9 @@ from typing import Any
 
 from .protocol.errors import ApiError
 
-_RESERVED = frozenset({"conversation", "messages", "tokenize", "return_dict", "return_tensors", "padding", "truncation"})
+_RESERVED = frozenset(
+    {"conversation", "messages", "tokenize", "return_dict", "return_tensors", "padding", "truncation"}
+)
 
 
 class Text:

@@ -11,11 +11,11 @@ from lazyllm.errors import ServiceError
 
 from ..arguments import Settings
 from .loading import load
+from .measure import measured, plan_for
 from .router import Router
 from .sampler import KEY, Sampler
 from .sampling import Defaults, Sampling
-from .sizing import PAGE, Sizing
-from .measure import measured, plan_for
+from .sizing import PAGE
 from .warmup import reference, warm_up
 
 
@@ -177,11 +177,6 @@ class Engine:
         scheduler = processor.scheduler
         waiting = len(scheduler.waiting_requests) + self.manager.input_queue.qsize()
         return Counts(len(scheduler.active_requests), waiting, self.sampler.tokens)
-
-    def stop(self) -> None:
-        """End the batching thread, without waiting for it."""
-        if self.manager.is_running():
-            self.manager.background_thread_status.request_stop(2, 0)
 
     def _deliver(self, id: str, tokens: list[int], done: bool, error: str | None) -> None:
         generation = self._active.get(id)

@@ -64,7 +64,9 @@ def _device(wanted: str) -> str:
     if wanted == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     if wanted.startswith("cuda") and not torch.cuda.is_available():
-        raise ModelError(f"--device {wanted}: PyTorch {torch.__version__} finds no CUDA device here.", hint="--device cpu")
+        raise ModelError(
+            f"--device {wanted}: PyTorch {torch.__version__} finds no CUDA device here.", hint="--device cpu"
+        )
     return wanted
 
 
@@ -118,8 +120,9 @@ def _one_line(error: BaseException) -> str:
     return text if len(text) <= 400 else text[:397] + "..."
 
 
-def quiet_environment() -> None:
+def quiet_environment(threads: int) -> None:
     """Set, before torch and transformers are imported, what keeps them off the network and from spinning threads."""
+    os.environ["OMP_NUM_THREADS"] = str(threads)
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")

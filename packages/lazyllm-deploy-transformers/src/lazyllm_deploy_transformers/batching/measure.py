@@ -47,7 +47,7 @@ def plan_for(model: Any, settings: Settings) -> Sizing:
 
 
 def measured(sizing: Sizing, cache: Any) -> Sizing:
-    """Return `sizing` with what the library's `cache` really holds; the context shrinks if one sequence would not fit."""
+    """Return `sizing` with what the library's `cache` really holds; the context shrinks to what one sequence gets."""
     if sizing.blocks:
         return sizing
     blocks = int(cache.num_blocks)

@@ -32,8 +32,10 @@ class Sampler(ContinuousBatchingLogitsProcessorList):  # type: ignore[misc]
     def check_kwargs(self, kwargs: dict[str, Any]) -> None:
         """Accept what `Engine.submit` passes: the parameters were checked when the request came in."""
 
-    def prepare_tensor_args(self, requests_in_batch: list[FutureRequestState], arg_storage: torch.Tensor) -> torch.Tensor:
-        """Note which rows of the coming step need more than argmax; rows are the requests that get a token, in order."""
+    def prepare_tensor_args(
+        self, requests_in_batch: list[FutureRequestState], arg_storage: torch.Tensor
+    ) -> torch.Tensor:
+        """Note which rows of the coming step need more than argmax; a row is a request that gets a token."""
         row = 0
         self._special = []
         for request in requests_in_batch:
@@ -73,7 +75,10 @@ class Sampler(ContinuousBatchingLogitsProcessorList):  # type: ignore[misc]
 def draw(scores: torch.Tensor, wishes: list[Sampling], generator: torch.Generator | None = None) -> torch.Tensor:
     """Return one token per row of `scores` [rows, vocabulary], drawn as each row's `Sampling` wishes."""
     device, size = scores.device, scores.shape[-1]
-    column = lambda values: torch.tensor(values, device=device, dtype=scores.dtype).unsqueeze(-1)  # noqa: E731
+
+    def column(values: list[float]) -> torch.Tensor:
+        return torch.tensor(values, device=device, dtype=scores.dtype).unsqueeze(-1)
+
     values, ids = scores / column([s.temperature for s in wishes]), None
     kept = [min(s.top_k or size, size) for s in wishes]
     if max(kept) < size:
@@ -81,7 +86,7 @@ def draw(scores: torch.Tensor, wishes: list[Sampling], generator: torch.Generato
     elif min(kept) < size or any(s.top_p < 1 for s in wishes):
         values, ids = values.sort(descending=True)
     if min(kept) < values.shape[-1]:
-        values = values.masked_fill(torch.arange(values.shape[-1], device=device) >= column(kept), -torch.inf)
+        values = values.masked_fill(torch.arange(values.shape[-1], device=device) >= column([*kept]), -torch.inf)
     probs = values.softmax(-1)
     if any(s.top_p < 1 for s in wishes):
         before = probs.cumsum(-1) - probs
@@ -100,7 +105,7 @@ def draw(scores: torch.Tensor, wishes: list[Sampling], generator: torch.Generato
 def _generator(sampling: Sampling, device: torch.device) -> torch.Generator:
     if sampling.generator is None:
         sampling.generator = torch.Generator(device).manual_seed((sampling.seed or 0) % 2**63)
-    return sampling.generator  # type: ignore[no-any-return]
+    return sampling.generator
 
 
 def _adjust(row: torch.Tensor, s: Sampling) -> None:

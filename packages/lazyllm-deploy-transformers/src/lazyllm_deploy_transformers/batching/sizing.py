@@ -61,7 +61,9 @@ def plan(
         )
     batch = max(max_batch_tokens or 512, max_num_seqs)
     # keys and values, a column of each mask, and the library's read index (8 bytes)
-    per_token = 2 * shape.layers * shape.kv_heads * shape.head_dim * shape.itemsize + shape.masks * batch * shape.itemsize + 8
+    per_token = (
+        2 * shape.layers * shape.kv_heads * shape.head_dim * shape.itemsize + shape.masks * batch * shape.itemsize + 8
+    )
     budget = limit if limit is not None else min(free // 4, 4 * _GIB)
     length = max_model_len or shape.context
     # one page more than the sequences need: the library stops admitting prompts when the last blocks are in use
@@ -82,7 +84,7 @@ def plan(
 
 def free_memory() -> int:
     """Return the bytes that this process may still take: the machine's available memory, or its cgroup's if less."""
-    import psutil
+    import psutil  # type: ignore[import-untyped]
 
     free = int(psutil.virtual_memory().available)
     base = Path("/sys/fs/cgroup")

@@ -13,16 +13,41 @@ from .errors import ApiError
 
 Endpoint = Literal["chat", "completions"]
 
-_SHARED = (
-    "model n stream stream_options stop seed temperature top_p top_k min_p presence_penalty frequency_penalty "
-    "repetition_penalty logit_bias logprobs max_tokens ignore_eos skip_special_tokens"
-).split()
+_SHARED = [
+    "model",
+    "n",
+    "stream",
+    "stream_options",
+    "stop",
+    "seed",
+    "temperature",
+    "top_p",
+    "top_k",
+    "min_p",
+    "presence_penalty",
+    "frequency_penalty",
+    "repetition_penalty",
+    "logit_bias",
+    "logprobs",
+    "max_tokens",
+    "ignore_eos",
+    "skip_special_tokens",
+]
 _OWN = {
     "chat": ["messages", "max_completion_tokens", "top_logprobs", "chat_template_kwargs"],
     "completions": ["prompt", "echo"],
 }
 _HARMLESS = frozenset(
-    "user store metadata service_tier safety_identifier prompt_cache_key prompt_cache_retention prediction".split()
+    [
+        "user",
+        "store",
+        "metadata",
+        "service_tier",
+        "safety_identifier",
+        "prompt_cache_key",
+        "prompt_cache_retention",
+        "prediction",
+    ]
 )
 # field → the values that ask for nothing special; any other is refused, since it would change the answer
 _NEUTRAL: dict[str, tuple[Any, ...]] = {
@@ -137,7 +162,9 @@ def _object(body: Any, endpoint: Endpoint) -> Mapping[str, Any]:
         if name not in known:
             mine = [*_SHARED, *_OWN[endpoint]]
             raise ApiError(
-                f"Unknown field {name!r}. {near(name, mine)}", param=name if len(name) < 80 else None, code="unknown_field"
+                f"Unknown field {name!r}. {near(name, mine)}",
+                param=name if len(name) < 80 else None,
+                code="unknown_field",
             )
     if endpoint == "chat":
         _refuse(body)
