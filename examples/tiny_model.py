@@ -49,22 +49,28 @@ def make_model(tokenizer: Any) -> Any:
     )
 
 
-def make_base(folder: Path, prompts: Sequence[str], answers: Sequence[str], steps: int = 40, seed: int = 0) -> None:
-    """Write a base model to `folder` that has learnt to answer each prompt with some answer or other."""
+def make_base(folder: Path, prompts: Sequence[str], answers: Sequence[str], steps: int = 60, seed: int = 0) -> None:
+    """Write a base model to `folder` that has learnt to answer each prompt with the answer in the same place."""
     import torch
 
     torch.manual_seed(seed)
     dice = random.Random(seed)
-    tokenizer = make_tokenizer([p + a for p, a in zip(prompts, answers, strict=True)] * 2)
+    tokenizer = make_tokenizer([prompt + answer for prompt, answer in zip(prompts, answers, strict=True)] * 2)
+    asked = [tokenizer(prompt).input_ids for prompt in prompts]
+    told = [tokenizer(answer + tokenizer.eos_token).input_ids for answer in answers]
     model = make_model(tokenizer)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
     model.train()
     for _ in range(steps):
-        chosen = dice.sample(list(prompts), min(8, len(prompts)))
-        texts = [prompt + dice.choice(answers) + tokenizer.eos_token for prompt in chosen]
-        batch = tokenizer(texts, return_tensors="pt", padding=True)
-        labels = batch.input_ids.masked_fill(batch.attention_mask == 0, -100)
-        model(input_ids=batch.input_ids, attention_mask=batch.attention_mask, labels=labels).loss.backward()
+        chosen = dice.sample(range(len(prompts)), min(8, len(prompts)))
+        width = max(len(asked[i]) + len(told[i]) for i in chosen)
+        ids = torch.full((len(chosen), width), tokenizer.pad_token_id)
+        labels = torch.full_like(ids, -100)
+        for row, i in enumerate(chosen):
+            end = len(asked[i]) + len(told[i])
+            ids[row, :end] = torch.tensor(asked[i] + told[i])
+            labels[row, :end] = ids[row, :end]
+        model(input_ids=ids, attention_mask=ids != tokenizer.pad_token_id, labels=labels).loss.backward()
         optimizer.step()
         optimizer.zero_grad()
     model.generation_config.do_sample = False

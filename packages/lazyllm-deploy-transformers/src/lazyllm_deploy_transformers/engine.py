@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from lazyllm.components.deploy import LazyLLMDeployBase
+from lazyllm.configs import config
 from lazyllm.errors import InputError, ServiceError, near
 from lazyllm.jobs.command import Arg, Command, Ref, Service, Step
 
@@ -105,13 +106,14 @@ class TransformersDeploy(LazyLLMDeployBase):
                 argv += [f"--{name.replace('_', '-')}", str(kw[name])]
         if self.trust_remote_code:
             argv.append("--trust-remote-code")
-        key = os.environ.get(KEY)
+        key = config["api_key"]
         return Command(
             (Step(tuple(argv), "serve"),),
             env={"OMP_NUM_THREADS": str(kw["threads"] or default_threads()), "OMP_WAIT_POLICY": "PASSIVE"},
             secrets={KEY: key} if key else {},
             ports={"port": kw["port"]},
             service=Service("port", "/v1", "openai", "/health", float(kw["start_timeout"])),
+            log=self.log_file(),
             title=f"serve {info.name}",
         )
 

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 class UrlModule:
     """Calls the server at `url`: input → prompter → request → answer → formatter.
 
-    Without a prompter a string is sent to /completions as it is, and `{"messages": [...]}` (or a list of messages) to
-    /chat/completions, as is a string that comes with a history or tools. A ChatPrompter makes messages, which the model's own chat template turns into its prompt;
-    other prompters make strings.
+    Without a prompter a string is sent to /completions as it is; `{"messages": [...]}`, a list of messages, and a string
+    that comes with a history or tools go to /chat/completions. A ChatPrompter makes messages, which the model's own
+    chat template turns into its prompt; other prompters make strings.
 
     Args:
         url: the URL that a deploy returned, such as `http://127.0.0.1:21000/v1`.
