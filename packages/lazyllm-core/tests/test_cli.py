@@ -110,6 +110,18 @@ def test_options_before_the_model(model: str, tmp_path: Path, capfd: pytest.Capt
     assert "d 3" in "".join(capfd.readouterr())
 
 
+def test_nothing_installed_is_answered_with_a_command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from lazyllm.registry import entries
+
+    real = entries.all_entries()
+    monkeypatch.setattr(entries, "all_entries", lambda: {"commands": real["commands"]})
+    monkeypatch.setattr("lazyllm.registry.group._groups", {})
+    assert run(["deploy", "model"]) == 2
+    assert "pip install lazyllm-deploy-transformers" in capsys.readouterr().err
+
+
 def test_errors_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["deploy", "/no/such/model", "--engine", "toy", "--json"]) == 2
     told = json.loads(capsys.readouterr().out)
@@ -158,3 +170,17 @@ def test_ps_and_stop_without_jobs(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["stop"]) == 2
     assert run(["stop", "nothing"]) == 2
     assert "There is no job 'nothing'" in capsys.readouterr().err
+
+
+def test_the_historic_package_is_noticed(
+    monkeypatch: pytest.MonkeyPatch, lazyllm_home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from importlib import metadata
+
+    real = metadata.version
+    monkeypatch.setattr(metadata, "version", lambda name: "1.4.0" if name == "lazyllm" else real(name))
+    (lazyllm_home / "config.json").write_text("{}")
+    assert run(["config", "mode"]) == 0
+    told = capsys.readouterr().err
+    assert "lazyllm 1.4.0 is installed in this environment too" in told
+    assert f"{lazyllm_home / 'config.json'} belongs to the historic package" in told

@@ -75,9 +75,14 @@ def test_values_that_do_not_parse_are_refused_by_name(
 def test_unknown_keys_name_the_nearest(config: Config, lazyllm_home: Path) -> None:
     with pytest.raises(ConfigError, match="'data_pth'.*'data_path'"):
         _ = config["data_pth"]
-    (lazyllm_home / "config.toml").write_text("[sco]\nworkspac = 1\n")
-    with pytest.raises(ConfigError, match=r"config\.toml.*sco\.workspac"):
-        _ = config["data_path"]
+    (lazyllm_home / "config.toml").write_text('data_pth = "x"\n')
+    with pytest.raises(ConfigError, match=r"config\.toml.*'data_pth'.*'data_path'"):
+        _ = config["mode"]
+
+
+def test_a_key_of_an_absent_plugin_is_passed_over(config: Config, lazyllm_home: Path) -> None:
+    (lazyllm_home / "config.toml").write_text('partition = "a"\n[my_plugin]\ngreeting = 1\n')
+    assert config["partition"] == "a"
 
 
 def test_a_malformed_file_is_named_with_the_line(config: Config, lazyllm_home: Path) -> None:

@@ -94,6 +94,18 @@ def test_an_engines_own_protocol(double: Any) -> None:
         module("hi", max_tokns=3)
 
 
+def test_an_engine_of_strings_gets_strings(double: Any) -> None:
+    url = double.url.removesuffix("/v1") + "/generate"
+    double.answers["/generate"] = lambda body: {"answer": body["text"]}
+    module = UrlModule(url, protocol="shout")
+    assert module({"messages": [{"role": "user", "content": "hi"}]}) == "hi"
+    with pytest.raises(InputError, match="one text, not 2 messages"):
+        module([{"role": "user", "content": "a"}, {"role": "user", "content": "b"}])
+    double.answers["/generate"] = {"no": "answer"}
+    with pytest.raises(ServiceError, match="ShoutDeploy.extract_result fails with KeyError"):
+        module("hi")
+
+
 def test_what_is_refused(echo: Any) -> None:
     with pytest.raises(InputError, match="Nothing is served yet"):
         UrlModule()("x")
@@ -101,6 +113,10 @@ def test_what_is_refused(echo: Any) -> None:
         UrlModule(echo.url).prompt(42)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="cannot be called"):
         UrlModule(echo.url).formatter("json")
+    with pytest.raises(InputError, match=r"is a class: give an instance, JsonFormatter\(\)"):
+        UrlModule(echo.url).formatter(JsonFormatter)
+    with pytest.raises(AttributeError, match="'shouty'.*'shout'"):
+        UrlModule(echo.url, protocol="shouty")
     with pytest.raises(InputError, match="one parameter"):
         UrlModule(echo.url)("x", history=[], llm_chat_history=[])
     with pytest.raises(InputError, match="names files"):

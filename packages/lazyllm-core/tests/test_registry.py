@@ -76,7 +76,7 @@ def test_dotted_groups_nest(group: str) -> None:
 def test_an_unknown_group_is_an_error_that_names_the_nearest() -> None:
     with pytest.raises(UnknownNameError, match="no group 'deplyo'.*'deploy'"):
         lazyllm.component_register("deplyo")
-    with pytest.raises(AttributeError, match="Did you mean 'finetune'"):
+    with pytest.raises(AttributeError, match="Did you mean .*'finetune'"):
         _ = lazyllm.finetun
 
 
@@ -196,6 +196,20 @@ def test_a_broken_plugin_is_named_and_harms_no_other(installed: Any) -> None:
     assert lazyllm.formatters.json.__name__ == "JsonFormatter"
     with pytest.raises(PluginError, match=r"dist-broken 1.0 .*ModuleNotFoundError"):
         _ = lazyllm.formatters.broken
+
+
+def test_what_is_no_component_is_refused(installed: Any) -> None:
+    installed(fake_entry("deploy", "odd", "lazyllm.errors:InputError", "dist-odd"))
+    with pytest.raises(PluginError, match="deploy.odd of dist-odd .* not a subclass of lazyllm.LazyLLMDeployBase"):
+        _ = lazyllm.deploy.odd
+
+
+def test_the_core_keeps_its_commands(installed: Any) -> None:
+    ours = fake_entry("commands", "stop", "lazyllm.cli.jobs:stop", "lazyllm-core")
+    theirs = fake_entry("commands", "stop", "json:dumps", "dist-odd")
+    assert entries.only([theirs, ours]) is ours
+    with pytest.raises(PluginError, match="not a click command"):
+        entries.load_component(theirs)
 
 
 def test_a_class_of_a_plugin_is_found_by_its_name(installed: Any) -> None:

@@ -55,8 +55,8 @@ _SUBMODULES = ("cli", "client", "common", "components", "configs", "errors", "ho
 
 
 def _group_or_class(name: str) -> Any:
-    from .errors import UnknownNameError
-    from .registry import component_by_class_name, find_group
+    from .errors import UnknownNameError, near
+    from .registry import class_names, component_by_class_name, find_group, group_names
 
     if name in _SUBMODULES:
         import importlib
@@ -64,14 +64,13 @@ def _group_or_class(name: str) -> Any:
         return importlib.import_module(f"lazyllm.{name}")
     if name.startswith("_"):
         raise AttributeError(f"module 'lazyllm' has no attribute {name!r}")
-    try:
-        return find_group(name)
-    except UnknownNameError as error:
-        unknown = error
-    try:
-        return component_by_class_name(name)
-    except AttributeError:
-        raise unknown from None
+    for find in (find_group, component_by_class_name):
+        try:
+            return find(name)
+        except AttributeError:
+            continue
+    known = {*_NAMES, *group_names(), *class_names()}
+    raise UnknownNameError(f"lazyllm has no {name!r}. {near(name, known)}")
 
 
 def _is_taken(name: str) -> bool:

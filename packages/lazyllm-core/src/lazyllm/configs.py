@@ -59,7 +59,13 @@ class Setting:
 CORE_KEYS = (
     Key("home", str, "~/.lazyllm", "Folder of configuration, job records and caches"),
     Key("mode", Mode, Mode.Normal, "normal: run jobs; display: only show their commands; debug: log more"),
-    Key("launcher", str, "empty", "What launchers.remote stands for", ("DEFAULT_LAUNCHER", "DEAULT_LAUNCHER")),
+    Key(
+        "launcher",
+        str,
+        "empty",
+        "What launchers.remote stands for",
+        ("DEFAULT_LAUNCHER", "LAUNCHER", "DEAULT_LAUNCHER"),
+    ),
     Key("partition", str, "your_part", "The scheduler's partition", ("SLURM_PART", "PARTITION")),
     Key("cuda_visible", bool, True, "Choose GPUs for local jobs by setting CUDA_VISIBLE_DEVICES"),
     Key("gpu_type", str, "", "Type of GPU to plan for; empty: what the machine has"),
@@ -212,7 +218,11 @@ class Config:
             try:
                 self._key(name)
             except ConfigError as error:
-                raise ConfigError(f"{path}: {error.message}", hint=error.hint) from None
+                if "Did you mean" in error.message:
+                    raise ConfigError(f"{path}: {error.message}", hint=error.hint) from None
+                from .common.log import LOG
+
+                LOG.warning("%s: %s It is not used; perhaps its plugin is not installed.", path, error.message)
         return flat
 
     def setting(self, name: str) -> Setting:
@@ -231,7 +241,13 @@ class Config:
         if key.name in held:
             source = f"file {self.file}"
             return Setting(key, _convert(key, held[key.name], source), source)
-        return Setting(key, key.default, "default")
+        return Setting(key, self._default(key), "default")
+
+    def _default(self, key: Key) -> Any:
+        """Return the key's default; one below ~/.lazyllm moves with `LAZYLLM_HOME`."""
+        if isinstance(key.default, str) and key.default.startswith("~/.lazyllm/"):
+            return key.default.replace("~/.lazyllm", str(self.home), 1)
+        return key.default
 
     def settings(self) -> list[Setting]:
         """Return every key's setting, plugins' keys included, in alphabetic order."""

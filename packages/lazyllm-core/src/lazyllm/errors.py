@@ -95,8 +95,8 @@ def near(name: str, known: Iterable[str]) -> str:
     import difflib
 
     names = sorted(set(known))
-    close = difflib.get_close_matches(name.lower(), [n.lower() for n in names], n=3, cutoff=0.6)
-    found = [n for n in names if n.lower() in close]
+    spelling = {n.lower(): n for n in names}
+    found = [spelling[n] for n in difflib.get_close_matches(name.lower(), spelling, n=3, cutoff=0.6)]
     if found:
         return "Did you mean " + " or ".join(repr(n) for n in found) + "?"
     return "Known: " + (", ".join(names) if names else "nothing yet") + "."

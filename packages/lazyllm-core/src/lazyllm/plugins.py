@@ -7,7 +7,7 @@ from functools import cache
 from typing import Any
 
 from .errors import PluginConflictError, PluginError
-from .registry.entries import COMMANDS, HOOKS, all_entries, entries, only
+from .registry.entries import COMMANDS, HOOKS, all_entries, entries, load_component, only
 
 
 @dataclass
@@ -105,7 +105,12 @@ def report(check: bool = True) -> list[PluginReport]:
 
 def _note_fault(mine: PluginReport, claims: list[Any]) -> None:
     try:
-        only(claims).load()
+        chosen = only(claims)
+        if chosen.distribution == mine.distribution:
+            load_component(chosen)
+        else:
+            told = f"{chosen.group}.{chosen.name} belongs to {chosen.distribution}; this distribution's is not used."
+            mine.faults.append(told)
     except (PluginError, PluginConflictError) as error:
         if error.message not in mine.faults:
             mine.faults.append(error.message)

@@ -7,8 +7,16 @@ from typing import Any
 
 import click
 
-from ..errors import InputError, LazyLLMError, PluginConflictError, PluginError, near
-from ..registry.entries import COMMANDS, entries, only
+from ..errors import (
+    InputError,
+    LazyLLMError,
+    MissingPluginError,
+    PluginConflictError,
+    PluginError,
+    UnknownNameError,
+    near,
+)
+from ..registry.entries import COMMANDS, entries, load_component, only
 
 EPILOG = """
 \b
@@ -35,12 +43,12 @@ class _Commands(click.Group):
         if not claims:
             return None
         try:
-            command = only(claims).load()
+            command: click.Command = load_component(only(claims))
         except (PluginError, PluginConflictError) as error:
             if ctx.resilient_parsing or ctx.info_name == cmd_name:
                 raise
             return _broken(cmd_name, error)
-        return command if isinstance(command, click.Command) else None
+        return command
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         if args and not args[0].startswith("-") and args[0].lower() not in entries(COMMANDS):
@@ -105,4 +113,4 @@ def _report(error: LazyLLMError, as_json: bool) -> int:
         click.echo(json.dumps(told, ensure_ascii=False))
     else:
         click.echo(f"{click.style('error:', fg='red', bold=True)} {error}", err=True)
-    return 2 if isinstance(error, InputError) else 1
+    return 2 if isinstance(error, (InputError, UnknownNameError, MissingPluginError)) else 1

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from ..errors import InputError, near
+from ..module.choose import OPTION
 
 BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 NOT_OPTIONS = ("self", "base_model", "target_path", "launcher", "kw")
@@ -36,6 +37,7 @@ def parse(cls: Any, args: Sequence[str], command: click.Command) -> tuple[list[s
     known = keywords_of(cls)
     spelling = {name.replace("-", "_"): name for name in known}
     options = [o.lstrip("-").replace("-", "_") for p in command.params for o in p.opts if o.startswith("--")]
+    who = cls.component_name().partition(".")[2]
     positional: list[str] = []
     found: dict[str, Any] = {}
     rest = list(args)
@@ -48,8 +50,8 @@ def parse(cls: Any, args: Sequence[str], command: click.Command) -> tuple[list[s
         plain = name.replace("-", "_")
         if plain not in spelling:
             raise InputError(
-                f"{cls.__name__} has no option --{name}. {near(plain, [*spelling, *options])}",
-                hint=f"lazyllm {command.name} --keywords lists them.",
+                f"{cls.component_name()} has no option --{name}. {near(plain, [*spelling, *options])}",
+                hint=f"lazyllm {command.name} --{OPTION[str(command.name)]} {who} --keywords lists them.",
             )
         default = known[spelling[plain]]
         if not equals:
@@ -100,7 +102,7 @@ def show(cls: Any, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(known, ensure_ascii=False, default=str))
         return
-    click.echo(f"Options of {cls.__name__}, with their defaults:")
+    click.echo(f"Options of {cls.component_name()}, with their defaults:")
     width = max((len(name) for name in known), default=0)
     for name, value in known.items():
         click.echo(f"  --{name.replace('_', '-'):<{width}}  {value!r}")

@@ -14,7 +14,7 @@ from . import options
 def plugins(as_json: bool) -> None:
     """Show installed plugins: components, engines found or not, faults and what mends them."""
     from ..plugins import report
-    from ..registry.catalog import KNOWN, install
+    from ..registry.catalog import KNOWN
 
     found = report()
     if as_json:
@@ -36,4 +36,4 @@ def plugins(as_json: bool) -> None:
     installed = {c for plugin in found for c in plugin.components}
     missing = sorted({d for g, names in KNOWN.items() for n, (_, d) in names.items() if f"{g}.{n}" not in installed})
     if missing:
-        click.echo(f"not installed: {', '.join(missing)}\n  {install(missing[0])}", err=True)
+        click.echo(f"known, not installed (pip install NAME): {', '.join(missing)}", err=True)

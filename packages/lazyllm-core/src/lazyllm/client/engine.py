@@ -6,7 +6,7 @@ import copy
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ..errors import InputError, near
+from ..errors import InputError, ServiceError, near
 from .transport import Transport
 
 
@@ -30,6 +30,8 @@ class EngineClient:
 
     def request(self, prompt: Any, parameters: Mapping[str, Any]) -> dict[str, Any]:
         """Return the body: the engine's format with the prompt, and the parameters wherever the format has them."""
+        if isinstance(prompt, Mapping) and "messages" in prompt:
+            prompt = _only_text(prompt["messages"], self._engine.__name__)
         keys = self._engine.keys_name_handle or {"inputs": "inputs"}
         body: dict[str, Any] = copy.deepcopy(dict(self._engine.message_format))
         body[keys["inputs"]] = prompt
@@ -46,7 +48,7 @@ class EngineClient:
     def ask(self, prompt: Any, *, timeout: float | None = None, **parameters: Any) -> Any:
         """Return the answer."""
         text = self._http.fetch("POST", "", self.request(prompt, parameters), timeout=timeout)
-        return self._engine.extract_result(text, prompt)
+        return self._extract(text, prompt)
 
     def stream(self, prompt: Any, *, timeout: float | None = None, **parameters: Any) -> Iterator[str]:
         """Yield the answer as it comes."""
@@ -54,8 +56,24 @@ class EngineClient:
         if "stream" in body:
             body["stream"] = True
         delimiter = self._engine.stream_parse_parameters().get("delimiter", b"\n")
+        delimiter = delimiter.encode() if isinstance(delimiter, str) else delimiter
         for piece in self._http.pieces(self._engine.stream_url_suffix(), body, delimiter, timeout=timeout):
-            yield self._engine.extract_result(piece, prompt)
+            yield self._extract(piece, prompt)
+
+    def _extract(self, text: str, prompt: Any) -> Any:
+        try:
+            return self._engine.extract_result(text, prompt)
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            raise ServiceError(
+                f"{self._engine.__name__}.extract_result fails with {type(error).__name__}: {error}, on {text[:200]!r}."
+            ) from error
 
     def close(self) -> None:
         self._http.close()
+
+
+def _only_text(messages: Any, engine: str) -> Any:
+    """Return the text of a conversation of one message; a longer one needs a prompter that makes a string of it."""
+    if len(messages) == 1:
+        return messages[0].get("content")
+    raise InputError(f"{engine} takes one text, not {len(messages)} messages.", hint="Give the module a prompter.")

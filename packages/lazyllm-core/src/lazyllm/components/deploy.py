@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -64,7 +65,7 @@ class LazyLLMDeployBase(ComponentBase):
     ) -> None:
         super().__init__(launcher=launcher)
         self.given = frozenset(name.replace("-", "_") for name in kw)
-        self.kw = merge_keywords(f"deploy.{type(self).__name__}", self.defaults, kw)
+        self.kw = merge_keywords(self.component_name(), self.defaults, kw)
         self.trust_remote_code = config["trust_remote_code"] if trust_remote_code is None else bool(trust_remote_code)
         self.stream = stream
         self.log_path = log_path
@@ -130,6 +131,14 @@ class LazyLLMDeployBase(ComponentBase):
         """Return the command that serves the model. All bad input is refused here, before anything starts."""
         raise NotImplementedError(f"{type(self).__name__} does not implement cmd.")
 
+    def _completed(self, command: Command) -> Command:
+        """Return the command with what every engine gets: the log file, and the key in its environment."""
+        secrets = dict(command.secrets)
+        if config["api_key"]:
+            secrets.setdefault("LAZYLLM_API_KEY", config["api_key"])
+        log = command.log or self.log_file()
+        return replace(command, secrets=secrets, log=log, title=command.title or self.component_name())
+
     def geturl(self, job: Job | None = None) -> str:
         """Return the URL of `job`, by default of the server that this engine started last."""
         job = job or self.job
@@ -148,7 +157,8 @@ class LazyLLMDeployBase(ComponentBase):
 
         With `detach` the server outlives this process.
         """
-        self.job = self.launcher.makejob(self.cmd(finetuned_model, base_model), detach=detach)
+        command = self._completed(self.cmd(finetuned_model, base_model))
+        self.job = self.launcher.makejob(command, detach=detach)
         self.job.start()
         return self.job
 

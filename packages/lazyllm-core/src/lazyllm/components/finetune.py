@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -68,7 +69,7 @@ class LazyLLMFinetuneBase(ComponentBase):
         super().__init__(launcher=launcher)
         self.defatult_kw = dict(self.defaults)
         self.given = frozenset(name.replace("-", "_") for name in kw)
-        self.kw = merge_keywords(f"finetune.{type(self).__name__}", self.defaults, kw)
+        self.kw = merge_keywords(self.component_name(), self.defaults, kw)
         self.base_model = find_model(base_model)
         check_model(self.base_model)
         self._place(target_path, merge_path)
@@ -105,7 +106,9 @@ class LazyLLMFinetuneBase(ComponentBase):
 
     def start(self, trainset: Any = None, valset: Any = None, *, detach: bool = False) -> Job:
         """Start training and return its job at once; `job.wait()` waits for the end. With `detach` it outlives us."""
-        self.job = self.launcher.makejob(self.cmd(trainset, valset), detach=detach)
+        command = self.cmd(trainset, valset)
+        command = replace(command, title=command.title or self.component_name())
+        self.job = self.launcher.makejob(command, detach=detach)
         self.job.start()
         return self.job
 

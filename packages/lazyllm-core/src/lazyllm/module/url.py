@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 class UrlModule:
     """Calls the server at `url`: input → prompter → request → answer → formatter.
 
-    Without a prompter a string is sent to /completions as it is; `{"messages": [...]}`, a list of messages, and a string
-    that comes with a history or tools go to /chat/completions. A ChatPrompter makes messages, which the model's own
-    chat template turns into its prompt; other prompters make strings.
+    Without a prompter a string is sent to /completions as it is; `{"messages": [...]}`, a list of messages, and a
+    string that comes with a history or tools go to /chat/completions. A ChatPrompter makes messages, which the model's
+    own chat template turns into its prompt; other prompters, and engines with a protocol of their own, use strings.
 
     Args:
         url: the URL that a deploy returned, such as `http://127.0.0.1:21000/v1`.
@@ -43,6 +43,8 @@ class UrlModule:
     ) -> None:
         self._url = url
         self._stream = stream
+        if protocol not in (None, "openai"):
+            _engine(str(protocol))
         self._protocol = protocol
         self._options = {"model": model, "api_key": api_key, "timeout": timeout}
         self._client: OpenAIClient | EngineClient | None = None
@@ -80,6 +82,8 @@ class UrlModule:
         """Set what is done with the answer: a formatter, any callable, or None for nothing."""
         from ..components.formatter import EmptyFormatter
 
+        if isinstance(formatter, type):
+            raise InputError(f"formatter={formatter.__name__} is a class: give an instance, {formatter.__name__}().")
         if formatter is not None and not callable(formatter):
             raise InputError(f"formatter={formatter!r} cannot be called: expected a formatter or a function.")
         self._formatter = EmptyFormatter() if formatter is None else formatter
@@ -93,16 +97,19 @@ class UrlModule:
         if self._client is None:
             from ..client.openai import OpenAIClient
 
-            protocol = self._protocol or _protocol_of(self._url)
-            if protocol == "openai":
+            if self._speaks_openai():
                 self._client = OpenAIClient(self._url, **self._options)  # type: ignore[arg-type]
             else:
                 from ..client.engine import EngineClient
-                from ..registry import find_group
 
-                engine = getattr(find_group("deploy"), protocol)
+                engine = _engine(str(self._protocol))
                 self._client = EngineClient(self._url, engine, timeout=self._options["timeout"])  # type: ignore[arg-type]
         return self._client
+
+    def _speaks_openai(self) -> bool:
+        if self._protocol is None and self._url:
+            self._protocol = _protocol_of(self._url)
+        return self._protocol in (None, "openai")
 
     def _make_prompt(self, given: Any, history: Any, tools: Any) -> Any:
         from ..components.formatter import decode_query_with_filepaths
@@ -114,6 +121,7 @@ class UrlModule:
                 raise InputError("This module sends text only; the input names files.")
             given = query["query"]
         chat = self._prompt.prefers_messages or (isinstance(self._prompt, EmptyPrompter) and bool(history or tools))
+        chat = chat and self._speaks_openai()
         prompt = self._prompt.generate_prompt(given, history=history, tools=tools, return_dict=chat)
         return {"messages": prompt} if isinstance(prompt, list) else prompt
 
@@ -158,6 +166,13 @@ class UrlModule:
 
     def __repr__(self) -> str:
         return f"<lazyllm.{type(self).__name__} url={self._url or None!r}>"
+
+
+def _engine(protocol: str) -> Any:
+    """Return the engine's class that describes `protocol`."""
+    from ..registry import find_group
+
+    return getattr(find_group("deploy"), protocol)
 
 
 def _protocol_of(url: str) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from ..errors import MissingPluginError
-from .catalog import distribution_of_class, install
-from .entries import by_attribute, only
+from .catalog import KNOWN, distribution_of_class, install
+from .entries import COMMANDS, HOOKS, all_entries, by_attribute, load_component, only
 
 
 def component_by_class_name(name: str, module: str = "lazyllm") -> Any:
@@ -17,9 +17,16 @@ def component_by_class_name(name: str, module: str = "lazyllm") -> Any:
         AttributeError: nobody knows the name.
     """
     if claims := by_attribute(name):
-        return only(claims).load()
+        return load_component(only(claims))
     if distribution := distribution_of_class(name):
         raise MissingPluginError(
             f"{name} needs the plugin {distribution}, which is not installed.", hint=install(distribution)
         )
     raise AttributeError(f"module {module!r} has no attribute {name!r}")
+
+
+def class_names() -> set[str]:
+    """Return the names of all classes that installed or known plugins hold."""
+    known = {cls for members in KNOWN.values() for cls, _ in members.values()}
+    groups = (names for group, names in all_entries().items() if group not in (HOOKS, COMMANDS))
+    return known | {entry.attribute for names in groups for claims in names.values() for entry in claims}

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 PREFIX = "lazyllm."
 HOOKS = "plugins"
 COMMANDS = "commands"
+CORE = "lazyllm-core"
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,8 @@ class Entry:
         """Import the plugin and return its object; whatever goes wrong becomes a PluginError that names the culprit."""
         try:
             return self.point.load()
+        except PluginConflictError:
+            raise
         except Exception as error:
             raise PluginError(
                 f"{self.group}.{self.name} cannot be loaded: {self.distribution} {self.version} "
@@ -75,14 +78,44 @@ def entries(group: str) -> dict[str, list[Entry]]:
 
 
 def only(claims: list[Entry]) -> Entry:
-    """Return the one claim on a name; several are an error that names all claimants."""
+    """Return the one claim on a name; several are an error that names all claimants. The core keeps its commands."""
     if len(claims) == 1:
         return claims[0]
+    if claims[0].group == COMMANDS and (ours := [e for e in claims if e.distribution == CORE]):
+        return ours[0]
     who = " and ".join(f"{e.distribution} {e.version} ({e.value})" for e in claims)
     raise PluginConflictError(
         f"{claims[0].group}.{claims[0].name} is claimed by {who}.",
         hint=f"pip uninstall one of them, for example: pip uninstall {claims[-1].distribution}",
     )
+
+
+BASES = {
+    "finetune": "LazyLLMFinetuneBase",
+    "deploy": "LazyLLMDeployBase",
+    "launchers": "LazyLLMLaunchersBase",
+    "prompters": "LazyLLMPrompterBase",
+    "formatters": "LazyLLMFormatterBase",
+}
+"""group of the core's → the class that its members derive from"""
+
+
+def load_component(entry: Entry) -> Any:
+    """Load a component (or command), and refuse what is none."""
+    found = entry.load()
+    if entry.group == COMMANDS:
+        import click
+
+        expected = None if isinstance(found, click.Command) else "a click command"
+    else:
+        base = BASES.get(entry.group)
+        fits = base is None or getattr(found, "_lazy_llm_group", None) == entry.group
+        expected = None if fits else f"a subclass of lazyllm.{base}"
+    if expected:
+        raise PluginError(
+            f"{entry.group}.{entry.name} of {entry.distribution} {entry.version} ({entry.value}) is not {expected}."
+        )
+    return found
 
 
 def by_attribute(attribute: str) -> list[Entry]:

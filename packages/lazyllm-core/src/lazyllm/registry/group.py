@@ -78,7 +78,7 @@ class Group:
         if (cls := self._local(key)) is not None:
             return cls
         if (entry := self._entry(key)) is not None:
-            return entry.load()
+            return installed.load_component(entry)
         raise self._missing(name)
 
     def _missing(self, name: str) -> UnknownNameError:
@@ -96,6 +96,14 @@ class Group:
         claimed = {e.attribute.lower() for same in installed.entries(self._name).values() for e in same}
         named = {name for name in local if not any(name in self._spellings(c) for c in claimed)}
         return sorted({*named, *nested, *installed.entries(self._name)})
+
+    def name_of(self, cls: type) -> str:
+        """Return the name that `cls` is listed under: its entry point's, or its own without the group's."""
+        for claims in installed.entries(self._name).values():
+            for entry in claims:
+                if entry.attribute == cls.__name__:
+                    return entry.name
+        return self._spellings(cls.__name__)[-1]
 
     def __contains__(self, name: str) -> bool:
         key = str(name).lower()

@@ -29,6 +29,13 @@ class Registered:
         elif cls._lazy_llm_group:
             open_group_of(cls)._add(cls)
 
+    @classmethod
+    def component_name(cls) -> str:
+        """Return what users call this component: `deploy.vllm`."""
+        from .group import find_group
+
+        return f"{cls._lazy_llm_group}.{find_group(cls._lazy_llm_group).name_of(cls)}"
+
 
 def open_group_of(cls: type[Registered]) -> Any:
     """Return the group that `cls` belongs to."""
