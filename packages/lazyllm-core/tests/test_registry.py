@@ -147,10 +147,10 @@ def test_apply_and_cmd_exclude_each_other() -> None:
 def test_a_known_plugin_that_is_missing_is_answered_with_its_command() -> None:
     with pytest.raises(MissingComponentError, match="pip install lazyllm-deploy-vllm"):
         _ = lazyllm.deploy.vllm
-    with pytest.raises(MissingPluginError, match="pip install lazyllm-launch-slurm"):
-        from lazyllm import SlurmLauncher  # noqa: F401
-    with pytest.raises(MissingPluginError, match="pip install lazyllm-launch-slurm"):
-        _ = lazyllm.launcher.SlurmLauncher
+    with pytest.raises(MissingPluginError, match="pip install lazyllm-launch-sco"):
+        from lazyllm import ScoLauncher  # noqa: F401
+    with pytest.raises(MissingPluginError, match="pip install lazyllm-launch-sco"):
+        _ = lazyllm.launcher.ScoLauncher
     assert not hasattr(lazyllm.deploy, "vllm")
 
 

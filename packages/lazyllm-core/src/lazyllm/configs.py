@@ -10,36 +10,14 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from .config_keys import CORE_KEYS as CORE_KEYS
+from .config_keys import Key as Key
+from .config_keys import Mode as Mode
+from .config_keys import convert
 from .errors import ConfigError, near
-
-
-class Mode(StrEnum):
-    """Run jobs, or (`display`) only show what would be run; `debug` runs them and logs more."""
-
-    Normal = "normal"
-    Display = "display"
-    Debug = "debug"
-
-
-@dataclass(frozen=True)
-class Key:
-    """One setting. `env` lists the variables that are read, without their `LAZYLLM_`, the preferred one first."""
-
-    name: str
-    type: type
-    default: Any
-    description: str
-    env: tuple[str, ...] = ()
-    options: tuple[Any, ...] = ()
-    secret: bool = False
-
-    @property
-    def variables(self) -> tuple[str, ...]:
-        return tuple(f"LAZYLLM_{name.upper()}" for name in (self.env or (self.name.replace(".", "_"),)))
 
 
 @dataclass(frozen=True)
@@ -54,64 +32,6 @@ class Setting:
     def shown(self) -> str:
         """The value as it may be printed."""
         return "(hidden)" if self.key.secret and self.value else repr(self.value)
-
-
-CORE_KEYS = (
-    Key("home", str, "~/.lazyllm", "Folder of configuration, job records and caches"),
-    Key("mode", Mode, Mode.Normal, "normal: run jobs; display: only show their commands; debug: log more"),
-    Key(
-        "launcher",
-        str,
-        "empty",
-        "What launchers.remote stands for",
-        ("DEFAULT_LAUNCHER", "LAUNCHER", "DEAULT_LAUNCHER"),
-    ),
-    Key("partition", str, "your_part", "The scheduler's partition", ("SLURM_PART", "PARTITION")),
-    Key("cuda_visible", bool, True, "Choose GPUs for local jobs by setting CUDA_VISIBLE_DEVICES"),
-    Key("gpu_type", str, "", "Type of GPU to plan for; empty: what the machine has"),
-    Key("trust_remote_code", bool, False, "Let models run code that comes with their files"),
-    Key("model_source", str, "", "Hub that models are downloaded from; empty: none"),
-    Key("model_source_token", str, "", "Access token for the hub", secret=True),
-    Key("model_path", str, "", "Folders that hold models, absolute, separated by colons"),
-    Key("model_cache_dir", str, "~/.lazyllm/model", "Where downloaded models are kept"),
-    Key("train_target_root", str, "", "Folder below which target_path stands; empty: the working folder"),
-    Key("data_path", str, "", "Folder in which data files are looked up; empty: the working folder"),
-    Key("temp_dir", str, "", "Folder for temporary files; empty: the system's"),
-    Key("api_key", str, "", "Key that servers started here demand and that clients send", secret=True),
-    Key("default_embedding_engine", str, "", "Engine for embedding models; empty: the best that is installed"),
-)
-
-
-def _parse_bool(text: str) -> bool:
-    words = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
-    return words[text.strip().lower()]
-
-
-def _convert(key: Key, value: Any, source: str) -> Any:
-    """Return `value` as the key's type, or raise a ConfigError that names key, source and what was expected."""
-    expected = key.type.__name__ if key.type not in (bool, Mode) else "true or false"
-    if key.type is Mode:
-        expected = ", ".join(m.value for m in Mode)
-    try:
-        if isinstance(value, key.type):
-            converted = value
-        elif isinstance(value, str):
-            lowered = value.lower() if key.type is Mode else value
-            converted = _parse_bool(value) if key.type is bool else key.type(lowered)
-        elif key.type is float and isinstance(value, int) and not isinstance(value, bool):
-            converted = float(value)
-        elif key.type is str and isinstance(value, os.PathLike):
-            converted = os.fspath(value)
-        else:
-            raise ValueError
-        if isinstance(converted, bool) and key.type is not bool:
-            raise ValueError
-    except (ValueError, KeyError, TypeError):
-        shown = "its value" if key.secret else repr(value)
-        raise ConfigError(f"Configuration key {key.name!r} ({source}): {shown} is not {expected}.") from None
-    if key.options and converted not in key.options:
-        raise ConfigError(f"Configuration key {key.name!r} ({source}): {value!r} is none of {list(key.options)}.")
-    return converted
 
 
 class Config:
@@ -236,11 +156,11 @@ class Config:
         for variable in key.variables:
             if (text := os.environ.get(variable)) is not None:
                 source = f"environment {variable}"
-                return Setting(key, _convert(key, text, source), source)
+                return Setting(key, convert(key, text, source), source)
         held = self._from_file()
         if key.name in held:
             source = f"file {self.file}"
-            return Setting(key, _convert(key, held[key.name], source), source)
+            return Setting(key, convert(key, held[key.name], source), source)
         return Setting(key, self._default(key), "default")
 
     def _default(self, key: Key) -> Any:
@@ -259,7 +179,7 @@ class Config:
 
     def __setitem__(self, name: str, value: Any) -> None:
         key = self._key(name)
-        self._set[key.name] = _convert(key, value, "set in code")
+        self._set[key.name] = convert(key, value, "set in code")
 
     def __delitem__(self, name: str) -> None:
         self._set.pop(self._key(name).name, None)

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 
 import pluggy
 
-from .configs import Key as Key
+from .config_keys import Key as Key
 
 hookspec = pluggy.HookspecMarker("lazyllm")
 hookimpl = pluggy.HookimplMarker("lazyllm")

@@ -1,0 +1,122 @@
+"""The cluster's partitions and nodes: what may be asked for at all, and what is free."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable
+
+from lazyllm.common.log import LOG
+from lazyllm.errors import InputError, LauncherError, near
+
+from .commands import controller_answers, run
+from .parse import NODE_FIELDS, Node, layout, nodes
+
+TRUSTED = 60.0
+"""Seconds for which the list of partitions and nodes is believed."""
+UNUSABLE = ("down", "drain", "fail", "maint", "reboot", "power", "unknown", "planned", "reserved", "perfctrs", "inval")
+DOWN = "The Slurm controller does not answer."
+
+_held: dict[str, tuple[float, list[Node]]] = {}
+
+
+def read_nodes(trusting: float = 0.0) -> list[Node]:
+    """Return all pairs of node and partition, as they were at most `trusting` seconds ago.
+
+    Raises:
+        LauncherError: Slurm's commands are not there, or its controller does not answer.
+    """
+    key = os.environ.get("SLURM_CONF", "")
+    when, found = _held.get(key, (float("-inf"), []))
+    if time.monotonic() - when <= trusting and found:
+        return found
+    wait_for_controller()
+    answer = run(("sinfo", "--noheader", "--all", "--Node", "-O", layout(NODE_FIELDS)))
+    if not answer.ok:
+        raise LauncherError(f"sinfo cannot list the cluster's nodes: {answer.words}.", hint="Try: sinfo -N")
+    found = nodes(answer.out)
+    _held[key] = (time.monotonic(), found)
+    return found
+
+
+def wait_for_controller(patience: float = 10.0) -> None:
+    """Return once a controller answers, which a restart delays for some seconds; a LauncherError after `patience`."""
+    end = time.monotonic() + patience
+    while not controller_answers():
+        if time.monotonic() > end:
+            raise LauncherError(DOWN, hint="scontrol ping tells when it is back; running jobs are not affected.")
+        time.sleep(0.5)
+
+
+def members(every: Iterable[Node], partition: str) -> list[Node]:
+    """Return the nodes of a partition, or of several that commas separate.
+
+    Raises:
+        InputError: there is none of that name, or it takes no jobs.
+    """
+    every = list(every)
+    names = {node.partition for node in every}
+    found: dict[str, Node] = {}
+    for name in partition.split(","):
+        if name not in names:
+            raise InputError(
+                f"There is no Slurm partition {name!r}. {near(name, names)}", hint="sinfo -s lists the partitions."
+            )
+        mine = [node for node in every if node.partition == name]
+        if mine[0].available in ("inactive", "drained", "drain"):
+            usable = sorted({node.partition for node in every if node.available == "up"})
+            raise InputError(
+                f"The Slurm partition {name!r} takes no jobs: it is {mine[0].available}.",
+                hint=f"Partitions that are up: {', '.join(usable) or 'none'}.",
+            )
+        found.update((node.name, node) for node in mine)
+    return list(found.values())
+
+
+def check_sizes(
+    mine: list[Node], partition: str, *, nnode: int, nproc: int, ngpus: int, gpu_type: str | None, timeout: float | None
+) -> None:
+    """Refuse what the partition can never give, as it is configured now (InputError)."""
+    where = f"the Slurm partition {partition!r}"
+    if nnode > len(mine):
+        raise InputError(f"nnode={nnode} is more than the {len(mine)} node(s) of {where}.", hint=_at_most(len(mine)))
+    if nproc > (most := max(node.cpus for node in mine)):
+        raise InputError(f"nproc={nproc} is more than the {most} CPUs of a node of {where}.", hint=_at_most(most))
+    types = sorted({kind for node in mine for kind in node.gpus if kind})
+    if gpu_type is not None and gpu_type not in types:
+        raise InputError(f"No node of {where} has GPUs of the type {gpu_type!r}. {near(gpu_type, types)}")
+    sizes = sorted((node.total if gpu_type is None else node.gpus.get(gpu_type, 0) for node in mine), reverse=True)
+    if ngpus > sizes[0]:
+        has = f"the {sizes[0]} that a node of {where} has" if sizes[0] else f"{where} has: its nodes have none"
+        raise InputError(f"ngpus={ngpus} a node is more than {has}.", hint=_at_most(sizes[0]))
+    if nnode > (able := sum(size >= ngpus for size in sizes)):
+        raise InputError(f"nnode={nnode}, but only {able} node(s) of {where} have {ngpus} GPUs.", hint=_at_most(able))
+    limits = [node.limit for node in mine if node.limit is not None]
+    if timeout and len(limits) == len(mine) and timeout > max(limits):
+        raise InputError(
+            f"timeout={timeout:g} s is more than the {max(limits):g} s that {where} gives a job.",
+            hint=f"Ask for at most {max(limits):g} s, or for another partition.",
+        )
+
+
+def _at_most(number: int) -> str:
+    return f"Ask for at most {number}, or for another partition; sinfo -N -o '%P %N %c %G' shows them."
+
+
+def free_gpus(mine: list[Node]) -> dict[str, int]:
+    """Return {node: free GPUs} of the nodes that could start a job now, those with most first."""
+    free = {
+        node.name: node.total - node.used
+        for node in mine
+        if node.state.startswith(("idle", "mixed")) and not any(word in node.state for word in UNUSABLE)
+    }
+    return {name: n for name, n in sorted(free.items(), key=lambda item: (-item[1], item[0])) if n > 0}
+
+
+def warn_of_strangers(mine: Iterable[Node]) -> None:
+    """Say that a server without an API key answers everybody, unless all nodes are this machine."""
+    if not all(node.address.startswith("127.") for node in mine):
+        LOG.warning(
+            "The server will answer everybody who reaches the cluster's nodes; with LAZYLLM_API_KEY set, "
+            "or lazyllm.config['api_key'], it demands that key, and clients here send it."
+        )

@@ -1,0 +1,193 @@
+"""launchers.slurm: jobs on a Slurm cluster, submitted by sbatch and watched by one query for all of them."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from lazyllm.configs import config
+from lazyllm.errors import InputError, LauncherError
+from lazyllm.jobs import runner
+from lazyllm.jobs.command import Command
+from lazyllm.jobs.job import Job
+from lazyllm.jobs.launcher import LazyLLMLaunchersBase
+from lazyllm.jobs.record import Record
+from lazyllm.jobs.status import Status
+from lazyllm.jobs.view import JobView
+
+from . import options as checks
+from .cluster import TRUSTED, free_gpus, members, read_nodes, wait_for_controller, warn_of_strangers
+from .commands import ask
+from .function import FunctionJob, call_of, calls
+from .judge import judge
+from .link import link_of
+from .poller import poller
+from .stop import scancel, stop
+from .submit import name_of, submit
+from .tasks import spread
+from .wishes import Wishes
+
+NODE = str(Path(__file__).with_name("node.py"))
+KEY = "LAZYLLM_API_KEY"
+
+
+class SlurmLauncher(LazyLLMLaunchersBase):
+    """Runs jobs on a Slurm cluster. They live on if this process ends.
+
+    Args:
+        partition: by default `config["partition"]`, that is the variable LAZYLLM_SLURM_PART.
+        nnode: nodes of a job.
+        nproc: processes on each node; if there are several in all, each gets torchrun's variables.
+        ngpus: GPUs on each node; None or 0 for none.
+        timeout: seconds that a job may run, fractions included; waiting in the queue does not count.
+        sync: `launch` waits for the job's end, or returns once it is submitted.
+        num_can_use_nodes: at most so many nodes are named by `get_idle_nodes`.
+        account, qos, constraint, reservation, nodelist, exclude, mem: as sbatch has them.
+        cpus_per_task: CPUs of each process.
+        gpu_type: type of the GPUs, as the cluster calls it.
+        exclusive: share the nodes with no other job.
+        container: an image (where the pyxis plugin is installed) or the folder of an OCI bundle.
+        requeue: let the job begin again if its node fails, it is preempted or requeued.
+        python: the Python >= 3.8 that runs a job's supervisor on the node, by default this one.
+        options: further long options of sbatch's, such as {"nice": 100, "hold": True}.
+    """
+
+    def __init__(
+        self,
+        partition: str | None = None,
+        nnode: int = 1,
+        nproc: int = 1,
+        ngpus: int | None = None,
+        timeout: float | None = None,
+        *,
+        sync: bool = True,
+        num_can_use_nodes: int = 5,
+        account: str | None = None,
+        qos: str | None = None,
+        constraint: str | None = None,
+        reservation: str | None = None,
+        nodelist: str | None = None,
+        exclude: str | None = None,
+        mem: str | int | None = None,
+        cpus_per_task: int | None = None,
+        gpu_type: str | None = None,
+        exclusive: bool = False,
+        container: str | None = None,
+        requeue: bool = True,
+        python: str | None = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(sync=sync)
+        checks.whole("num_can_use_nodes", num_can_use_nodes, 1)
+        checks.text("python", python)
+        texts = {
+            "account": account, "qos": qos, "constraint": constraint, "reservation": reservation,
+            "nodelist": nodelist, "exclude": exclude, "mem": str(mem) if type(mem) is int else mem,
+        }  # fmt: skip
+        self.wishes = Wishes(
+            partition, nnode, nproc, ngpus, timeout, gpu_type, cpus_per_task, container, requeue, exclusive, texts,
+            options or {},
+        )  # fmt: skip
+        self.num_can_use_nodes = num_can_use_nodes
+        self.python = python or sys.executable
+
+    partition = property(lambda self: self.wishes.partition)
+    nnode = property(lambda self: self.wishes.nnode)
+    nproc = property(lambda self: self.wishes.nproc)
+    ngpus = property(lambda self: self.wishes.ngpus)
+    timeout = property(lambda self: self.wishes.timeout)
+
+    def get_idle_nodes(self, partion: str | None = None, partition: str | None = None) -> dict[str, int]:
+        """Return {node: free GPUs} of the nodes that could start a job now, at most `num_can_use_nodes`.
+
+        Args:
+            partion: the historic spelling of `partition`.
+            partition: by default the launcher's own.
+        """
+        every = read_nodes()
+        mine = members(every, partition or partion or self.wishes.place(every))
+        return dict(list(free_gpus(mine).items())[: self.num_can_use_nodes])
+
+    def environment(self) -> dict[str, str]:
+        """Refuse, before a record is made, what the cluster can never give; the job gets no variables from here."""
+        self.wishes.check(read_nodes(TRUSTED))
+        return {}
+
+    def makejob(self, cmd: Any, *, name: str | None = None, detach: bool = False) -> Job:
+        if callable(cmd):
+            raise InputError(
+                f"launchers.slurm cannot send the Python object {cmd!r} to another machine.",
+                hint='Give the function by name, launch("module:function", ARGUMENTS), or use launchers.empty.',
+            )
+        return self._make(Job, Command.of(cmd), name, detach)
+
+    def _make(self, kind: type[Job], command: Command, name: str | None, detach: bool) -> Job:
+        name = name or kind(command, self).name
+        if command.service and config["api_key"] and KEY not in command.secrets:
+            command = replace(command, secrets={**command.secrets, KEY: config["api_key"]})
+        wishes = self.wishes
+        command = spread(command, wishes.nnode, wishes.nproc, python=self.python, cpus=wishes.cpus_per_task)
+        return kind(command, self, name=name, detach=detach)
+
+    def _job_of(self, job: Any, args: tuple[Any, ...], kw: dict[str, Any]) -> Any:
+        if calls(job):
+            return self._make(FunctionJob, call_of(job, args, kw), job, False)
+        return super()._job_of(job, args, kw)
+
+    def submit(self, job: Job) -> str:
+        record, command = _record(job), job.command
+        every = read_nodes(TRUSTED)
+        partition = self.wishes.place(every)
+        mine = members(every, partition)
+        if command and command.service and KEY not in command.secrets:
+            warn_of_strangers(mine)
+        addresses = {node.name: node.address for node in mine if node.address not in ("", node.name)}
+        told = {"timeout": self.wishes.timeout, "addresses": addresses}
+        runner.write_json(str(record.folder / "slurm.json"), told)
+        name = name_of(job.name, record.id)
+        record.submitted(name)  # until its number is known; so it is found even if this process ends now
+        environ = {**os.environ, "LAZYLLM_JOB_ID": record.id, "LAZYLLM_JOB_DETACHED": record.id}
+        argv = (self.python, "-I", "-S", NODE, runner.__file__, str(record.folder))
+        try:
+            return submit(self.wishes.sbatch(name, record, partition), argv, environ)
+        except BaseException:
+            ask(scancel(name))  # sbatch may have got through even so
+            raise
+
+    def query(self, job: JobView) -> Status | None:
+        if job.record is None or not (jobid := str(job.record.jobid or "")):
+            return None
+        seen = poller().seen(jobid)
+        if seen is None:  # accepted it was, and no runner has said anything yet
+            return Status.InQueue if jobid.isdecimal() and not job.record.status() else None
+        if seen.number and not jobid.isdecimal():
+            job.record.submitted(seen.number)
+        return judge(job.record, jobid, seen)
+
+    def cancel(self, job: Job, force: bool = False) -> None:
+        record = _record(job)
+        jobid = str(record.jobid or "")
+        wait_for_controller(patience=3)
+        stop(record, jobid, force)
+        poller().hurry()
+
+    def watch(self, job: Job, seconds: float) -> bool:
+        record = _record(job)
+        jobid = str(record.jobid)
+        poller().follow(jobid)
+        time.sleep(seconds)
+        return link_of(job).news(record, poller().seen(jobid))
+
+    def release(self, job: Job) -> None:
+        poller().leave(str(_record(job).jobid))
+
+
+def _record(job: JobView) -> Record:
+    if job.record is None:
+        raise LauncherError(f"Job {job.name!r} was not started.", hint="Call start() first.")
+    return job.record

@@ -1,0 +1,123 @@
+"""A launcher's wishes as sbatch's options, each checked before anything is submitted."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from lazyllm.errors import InputError, LauncherError, near
+
+from .commands import run
+from .parse import option_names
+
+TEXTS = ("account", "qos", "constraint", "reservation", "nodelist", "exclude", "mem")
+OURS = frozenset({
+    *TEXTS, "array", "chdir", "clusters", "container", "error", "exclusive", "export", "export-file", "get-user-env",
+    "gid", "gres", "help", "input", "job-name", "no-requeue", "nodes", "ntasks", "ntasks-per-node", "open-mode",
+    "output", "parsable", "partition", "quiet", "requeue", "test-only", "time", "uid", "usage", "verbose", "version",
+    "wait", "wrap",
+})  # fmt: skip
+"""Options that cannot be given as extra ones: they have keywords of their own, or they are this launcher's business."""
+
+_known: list[frozenset[str]] = []
+
+
+def whole(name: str, value: Any, least: int, *, none: bool = False) -> None:
+    """Refuse what is no whole number from `least`."""
+    if none and value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        wanted = f"a whole number from {least}" + (", or None" if none else "")
+        raise InputError(f"{name}={value!r}: expected {wanted}.")
+
+
+def text(name: str, value: Any) -> None:
+    """Refuse what is neither None nor text that an option can carry."""
+    if value is not None and (not isinstance(value, str) or not value.strip() or not value.isprintable()):
+        raise InputError(f"{name}={value!r}: expected a name as Slurm knows it, or None.")
+
+
+def seconds(name: str, value: Any) -> None:
+    """Refuse what is no finite number of seconds above 0."""
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
+        raise InputError(f"{name}={value!r}: expected seconds, above 0, or None for the partition's own limit.")
+
+
+def flags(wishes: Mapping[str, Any]) -> list[str]:
+    """Return sbatch's options for named wishes; None and False are left out, True is an option without a value."""
+    found = []
+    for name, value in wishes.items():
+        option = "--" + name.replace("_", "-")
+        if value is True:
+            found.append(option)
+        elif value is not None and value is not False:
+            found.append(f"{option}={value}")
+    return found
+
+
+def minutes(timeout: float) -> str:
+    """Return Slurm's own limit for a timeout in seconds: whole minutes, rounded up."""
+    return str(math.ceil(timeout / 60))
+
+
+def output_file(path: str) -> str:
+    """Return `path` as sbatch's --output takes it. A path with a backslash cannot be written there."""
+    return os.devnull if "\\" in path else path.replace("%", "%%")
+
+
+def extra_options(options: Any) -> dict[str, Any]:
+    """Return further options of sbatch's, names with dashes; their names are looked up when they are used."""
+    if not isinstance(options, Mapping):
+        raise InputError(f"options={options!r}: expected a dict of sbatch's long options, such as {{'nice': 100}}.")
+    found = {}
+    for key, value in options.items():
+        name = str(key).lstrip("-").replace("_", "-")
+        if name in OURS:
+            raise InputError(f"sbatch's option {name!r} cannot be given here.", hint=_instead(name))
+        if not isinstance(value, (str, int, float, bool)) or (isinstance(value, str) and "\0" in value):
+            raise InputError(f"options[{key!r}]={value!r}: expected text, a number, or True for an option by itself.")
+        found[name] = value
+    return found
+
+
+def _instead(name: str) -> str:
+    keyword = {"nodes": "nnode", "ntasks": "nproc", "ntasks-per-node": "nproc", "gres": "ngpus", "time": "timeout"}
+    direct = (*TEXTS, "partition", "container", "requeue", "exclusive")
+    found = keyword.get(name) or (name if name in direct else None)
+    return f"Use the keyword {found}." if found else "The launcher sets it, or cannot work with it."
+
+
+def check_known(names: set[str]) -> None:
+    """Refuse options that this cluster's sbatch, its plugins included, does not have."""
+    if unknown := sorted(names - sbatch_options()):
+        raise InputError(f"sbatch has no option --{unknown[0]} here. {near(unknown[0], sbatch_options())}")
+
+
+def sbatch_options() -> frozenset[str]:
+    """Return the names of all long options that this machine's sbatch has."""
+    if not _known:
+        answer = run(("sbatch", "--help"))
+        found = option_names(answer.out)
+        if not found:
+            raise LauncherError(f"sbatch does not tell its options: {answer.words}.", hint="Try: sbatch --help")
+        _known.append(frozenset(found))
+    return _known[0]
+
+
+def container_flags(container: str | None, visible: list[str]) -> list[str]:
+    """Return the options that run a job in a container: an image where the pyxis plugin is, else an OCI bundle.
+
+    Args:
+        visible: folders that the container must see under their own names.
+    """
+    if container is None:
+        return []
+    if "container-image" in sbatch_options():
+        mounts = ",".join(f"{folder}:{folder}" for folder in dict.fromkeys(visible))
+        return [f"--container-image={container}", f"--container-mounts={mounts}"]
+    check_known({"container"})
+    return [f"--container={container}"]

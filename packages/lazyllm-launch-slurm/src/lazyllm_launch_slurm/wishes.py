@@ -1,0 +1,86 @@
+"""What a launcher was asked for: checked when it is made, held against the cluster when a job is submitted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lazyllm.configs import config
+from lazyllm.errors import InputError
+from lazyllm.jobs import runner
+from lazyllm.jobs.record import Record
+
+from . import options as checks
+from .cluster import check_sizes, members
+from .parse import Node
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """A job's size and place. The fields are explained in `SlurmLauncher`."""
+
+    partition: str | None
+    nnode: int
+    nproc: int
+    ngpus: int | None
+    timeout: float | None
+    gpu_type: str | None
+    cpus_per_task: int | None
+    container: str | None
+    requeue: bool
+    exclusive: bool
+    texts: Mapping[str, Any]
+    options: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        checks.whole("nnode", self.nnode, 1)
+        checks.whole("nproc", self.nproc, 1)
+        checks.whole("ngpus", self.ngpus, 0, none=True)
+        checks.whole("cpus_per_task", self.cpus_per_task, 1, none=True)
+        checks.seconds("timeout", self.timeout)
+        places = {"partition": self.partition, "gpu_type": self.gpu_type, "container": self.container}
+        for name, value in {**self.texts, **places}.items():
+            checks.text(name, value)
+        for name, value in {"exclusive": self.exclusive, "requeue": self.requeue}.items():
+            if not isinstance(value, bool):
+                raise InputError(f"{name}={value!r}: expected True or False.")
+        object.__setattr__(self, "options", checks.extra_options(self.options))
+
+    def place(self, every: list[Node]) -> str:
+        """Return the partition; an InputError that names the cluster's if none is chosen."""
+        setting = config.setting("partition")
+        chosen = self.partition or (setting.value if setting.source != "default" else None)
+        if not chosen:
+            names = ", ".join(sorted({node.partition for node in every if node.available == "up"}))
+            raise InputError(
+                f"No Slurm partition is chosen. This cluster has: {names or 'none that is up'}.",
+                hint="Set LAZYLLM_SLURM_PART=NAME, or pass launchers.slurm(partition=NAME).",
+            )
+        return str(chosen)
+
+    def check(self, every: list[Node]) -> None:
+        """Refuse what the cluster can never give."""
+        partition = self.place(every)
+        check_sizes(
+            members(every, partition), partition, nnode=self.nnode, nproc=self.nproc, ngpus=self.ngpus or 0,
+            gpu_type=self.gpu_type, timeout=self.timeout,
+        )  # fmt: skip
+        if self.options:
+            checks.check_known(set(self.options))
+
+    def sbatch(self, name: str, record: Record, partition: str) -> list[str]:
+        """Return sbatch's options for the job of `record`."""
+        total = self.nnode * self.nproc
+        found = ["-p", partition, "-N", str(self.nnode), "-n", str(total), f"--ntasks-per-node={self.nproc}"]
+        if self.timeout is not None:
+            found += ["-t", checks.minutes(self.timeout)]
+        if self.ngpus:
+            found.append(f"--gres=gpu:{self.gpu_type}:{self.ngpus}" if self.gpu_type else f"--gres=gpu:{self.ngpus}")
+        found += [f"--job-name={name}", "--export=ALL", "--open-mode=append"]
+        found.append(f"--output={checks.output_file(str(record.log))}")
+        marks = {"exclusive": self.exclusive, "requeue": self.requeue, "no_requeue": not self.requeue}
+        found += checks.flags({**self.texts, "cpus_per_task": self.cpus_per_task, **marks, **self.options})
+        seen = [str(record.folder), str(Path(__file__).parent), str(Path(runner.__file__).parent), record.data["cwd"]]
+        return [*found, *checks.container_flags(self.container, seen)]

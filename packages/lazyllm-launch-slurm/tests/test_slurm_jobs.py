@@ -1,0 +1,298 @@
+"""launchers.slurm at work on a real cluster."""
+
+import logging
+import os
+import socket
+import sys
+import threading
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+import lazyllm
+from lazyllm.errors import InputError, JobError, LauncherError
+from lazyllm.jobs import manage
+from lazyllm.jobs.command import Command, Ref, Service, Step
+from lazyllm.jobs.status import Status
+from lazyllm_launch_slurm.launcher import SlurmLauncher
+
+pytestmark = [pytest.mark.slurm, pytest.mark.xdist_group("slurm"), pytest.mark.usefixtures("cluster")]
+PRINT = "import os,sys; sys.stdout.buffer.write(b'\\0'.join(map(os.fsencode, sys.argv[1:])))"
+HOSTILE = [
+    "a b", "'single' \"double\"", "$(touch pwned) `id` ${HOME}", "new\nline\r\ttab", "🤖 é ‮", "-x", "--", "", "*?[a]",
+    "\\ \\n", "!history", "#!/bin/sh", ";&|<>", "%j %%", "~", "\udcff\udcfe", "a" * 50_000,
+]  # fmt: skip
+SERVER = [sys.executable, "-m", "http.server", Ref("port", "port"), "--bind", Ref("host")]
+
+
+def server(**fields) -> Command:
+    return Command((Step(SERVER, "serve"),), ports={"port": None}, service=Service(health="/"), **fields)
+
+
+@pytest.fixture
+def launcher():
+    return SlurmLauncher("debug")
+
+
+def test_by_its_documented_name(monkeypatch):
+    monkeypatch.setenv("LAZYLLM_SLURM_PART", "debug")
+    launcher = lazyllm.launchers.slurm(sync=True)
+    job = launcher.makejob(Command((Step(["echo", "hello"]),), result="some/path"))
+    assert job.status is Status.TBSubmitted
+    assert launcher.launch(job) == "some/path"
+    assert job.status is Status.Done and job.output() == "hello\n" and job.ip == "127.0.0.1"
+    assert str(job.jobid).isdecimal()
+
+
+def test_sync_returns_soon_after_the_end(launcher):
+    delays = []
+    for _ in range(5):
+        job = launcher.makejob(["sh", "-c", "sleep 0.2; date +%s.%N"])
+        launcher.launch(job)
+        delays.append(time.time() - float(job.output()))
+    assert sorted(delays)[2] < 0.5, delays
+
+
+def test_async_and_stop():
+    launcher = SlurmLauncher("debug", sync=False)
+    job = launcher.makejob(["sleep", "60"])
+    launcher.launch(job)
+    assert job.status in (Status.InQueue, Status.Running)
+    job.wait_ready(20)
+    job.stop()
+    assert job.status is Status.Cancelled and job.details()["reason"] == "stopped"
+    job.stop()
+
+
+def test_a_program_is_asked_once_to_end(launcher):
+    program = "import signal, time\nfor s in (15, 2): signal.signal(s, lambda n, _: print('asked', n, flush=True))\n"
+    program += "print('up', flush=True); signal.pause(); time.sleep(1); print('bye')"
+    job = launcher.makejob([sys.executable, "-c", program])
+    job.start()
+    job.wait_ready(20)
+    time.sleep(0.5)
+    job.stop()
+    assert job.status is Status.Cancelled
+    said = [line for line in job.output().splitlines() if not line.startswith("slurmstepd")]
+    assert said == ["up", "asked 15", "bye"]
+
+
+def test_output_comes_as_it_is_written(launcher):
+    lines = []
+    job = launcher.makejob(["sh", "-c", "for i in 1 2 3; do date +%s.%N; sleep 0.4; done"])
+    job.output_hooks.append(lambda line: lines.append(time.time() - float(line)))
+    launcher.launch(job)
+    assert len(lines) == 3 and max(lines) < 0.6
+
+
+@pytest.mark.parametrize("code", [1, 3, 127])
+def test_exit_codes(launcher, code):
+    with pytest.raises(JobError) as caught:
+        launcher.launch(f"for i in $(seq 50); do echo line $i; done; exit {code}")
+    assert caught.value.exit_code == code
+    assert caught.value.output.splitlines()[-1] == "line 50" and len(caught.value.output.splitlines()) == 20
+
+
+def test_a_signal_ends_the_program(launcher):
+    with pytest.raises(JobError, match="SIGSEGV"):
+        launcher.launch(["sh", "-c", "kill -SEGV $$"])
+
+
+def test_arguments_reach_the_program_byte_for_byte(launcher, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    job = launcher.makejob([sys.executable, "-c", PRINT, *HOSTILE])
+    launcher.launch(job)
+    assert job.log.read_bytes() == b"\0".join(os.fsencode(text) for text in HOSTILE)
+    assert not (tmp_path / "pwned").exists()
+
+
+@pytest.mark.parametrize("name", ["with space", "%j $(x) 'q'", "back\\slash"])
+def test_records_under_odd_paths(launcher, tmp_path, monkeypatch, name):
+    monkeypatch.setenv("LAZYLLM_HOME", str(tmp_path / name))
+    job = launcher.makejob(["echo", "here"])
+    launcher.launch(job)
+    assert job.output() == "here\n"
+
+
+def test_the_callers_environment_and_folder(launcher, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LAZYLLM_SOMETHING", "a b\n$(x)")
+    monkeypatch.setenv("PYTHONPATH", "/p ath")
+    monkeypatch.setenv("SLURM_JOB_ID", "99999")
+    job = launcher.makejob(
+        ["sh", "-c", 'printf %s "$LAZYLLM_SOMETHING|$PYTHONPATH|$PWD|$LAZYLLM_JOB_ID|$SLURM_JOB_ID"']
+    )
+    launcher.launch(job)
+    assert job.output() == f"a b\n$(x)|/p ath|{tmp_path}|{job.id}|{job.jobid}"
+
+
+def test_secrets_stay_secret(launcher):
+    probe = (
+        'printf %s "$TOKEN"; cat "$0"; tr "\\0" " " < /proc/$PPID/cmdline; scontrol write batch_script $SLURM_JOB_ID -'
+    )
+    job = launcher.makejob(Command((Step(["sh", "-c", probe, "/dev/null"]),), secrets={"TOKEN": "s3cr3t"}))
+    launcher.launch(job)
+    assert job.output().count("s3cr3t") == 1 and "node.py" in job.output()
+    assert not any(b"s3cr3t" in path.read_bytes() for path in job.record.folder.glob("*.json"))
+
+
+def test_functions_by_name(launcher):
+    assert launcher.launch("os.path:join", "a", "b/ü") == "a/b/ü"
+    with pytest.raises(JobError, match="ModuleNotFoundError"):
+        launcher.launch("no_such_module_here:f", 1)
+
+
+def test_gpus_are_granted():
+    job = SlurmLauncher("debug", ngpus=3).makejob("echo $CUDA_VISIBLE_DEVICES")
+    SlurmLauncher("debug", ngpus=3).launch(job)
+    assert len(job.output().split(",")) == 3
+
+
+def test_idle_nodes_are_counted(until):
+    launcher = SlurmLauncher("debug", ngpus=8, sync=False)
+    three = SlurmLauncher("debug", ngpus=3, sync=False, num_can_use_nodes=2)
+    assert launcher.get_idle_nodes() == {"n1": 8, "n2": 8, "n3": 8, "n4": 8}
+    assert launcher.get_idle_nodes(partion="small") == launcher.get_idle_nodes(partition="small") == {"n1": 8}
+    jobs = [made.makejob(["sleep", "60"]) for made in (launcher, launcher, three)]
+    for job in jobs:
+        job.start()
+    until(lambda: sorted(launcher.get_idle_nodes().values()) == [5, 8])
+    assert three.get_idle_nodes() == launcher.get_idle_nodes()
+    for job in jobs:
+        job.stop()
+    until(lambda: len(launcher.get_idle_nodes()) == 4)
+    assert len(three.get_idle_nodes()) == 2
+
+
+def test_several_processes_find_each_other(tmp_path):
+    script = tmp_path / "meet.py"
+    script.write_text(
+        "import os, socket\n"
+        "e = os.environ\nrank, size = int(e['RANK']), int(e['WORLD_SIZE'])\n"
+        "place = (e['MASTER_ADDR'], int(e['MASTER_PORT']))\n"
+        "if rank == 0:\n"
+        "    s = socket.create_server(place)\n"
+        "    got = sorted(s.accept()[0].recv(9).decode() for _ in range(size - 1))\n"
+        "    print(got, e['LOCAL_WORLD_SIZE'], e['GROUP_WORLD_SIZE'], flush=True)\n"
+        "else:\n"
+        "    import time\n"
+        "    for _ in range(100):\n"
+        "        try: c = socket.create_connection(place); break\n"
+        "        except OSError: time.sleep(0.1)\n"
+        '    c.sendall(f\'{rank}.{e["LOCAL_RANK"]}.{e["NODE_RANK"]}\'.encode())\n'
+    )
+    job = SlurmLauncher("debug", nnode=2, nproc=2).makejob([sys.executable, str(script)])
+    SlurmLauncher("debug").launch(job)
+    assert job.output() == "['1.1.0', '2.0.1', '3.1.1'] 2 2\n"
+    with pytest.raises(JobError) as caught:
+        SlurmLauncher("debug", nnode=2, nproc=2).launch(["sh", "-c", 'test "$RANK" != 2 || exit 5; sleep 30'])
+    assert "task 2: Exited with exit code 5" in caught.value.output and caught.value.exit_code
+
+
+def test_a_timeout_finer_than_a_minute():
+    job = SlurmLauncher("debug", timeout=1.5).makejob(["sleep", "60"])
+    begun = time.monotonic()
+    with pytest.raises(JobError, match="did not end within its timeout of 1.5 s"):
+        SlurmLauncher("debug").launch(job)
+    assert time.monotonic() - begun < 8 and job.status is Status.Failed
+
+
+def test_servers_are_reached_from_here(launcher):
+    jobs = [launcher.makejob(server(), name=f"s{i}") for i in range(3)]
+    for job in jobs:
+        job.start()
+    for job in jobs:
+        job.wait_ready(40)
+    assert len({job.url for job in jobs}) == 3
+    for job in jobs:
+        with urllib.request.urlopen(job.url.removesuffix("/v1"), timeout=10) as answer:
+            assert answer.status == 200
+    ports = [job.details()["address"]["ports"]["port"] for job in jobs]
+    assert manage.find(jobs[1].url).id == jobs[1].id
+    for job in jobs:
+        job.stop()
+    for port in ports:
+        with pytest.raises(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            pass
+
+
+def test_twenty_at_once():
+    launcher = SlurmLauncher("debug", sync=False)
+    jobs = [launcher.makejob(["sh", "-c", f"echo {i}; exit {i % 2}"], name=f"j{i}") for i in range(20)]
+    threads = [threading.Thread(target=job.start) for job in jobs]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for i, job in enumerate(jobs):
+        if i % 2:
+            with pytest.raises(JobError):
+                job.wait(120)
+        else:
+            assert job.wait(120) is Status.Done
+        assert job.output() == f"{i}\n"
+
+
+def test_a_queued_job_is_stopped(launcher):
+    blocker = SlurmLauncher("small", ngpus=8, sync=False).makejob(["sleep", "60"])
+    waiting = SlurmLauncher("small", ngpus=8, sync=False).makejob(["echo", "never"])
+    blocker.start()
+    blocker.wait_ready(20)
+    waiting.start()
+    time.sleep(1)
+    assert waiting.status is Status.InQueue
+    waiting.stop()
+    assert waiting.status is Status.Cancelled and waiting.details()["reason"] == "stopped"
+    blocker.stop(force=True)
+    assert blocker.status is Status.Cancelled
+
+
+@pytest.mark.parametrize(
+    "wish, error, words",
+    [
+        ({}, InputError, "No Slurm partition is chosen. This cluster has: debug, small.*LAZYLLM_SLURM_PART"),
+        ({"partition": "debgu"}, InputError, "no Slurm partition 'debgu'. Did you mean 'debug'"),
+        ({"partition": "closed"}, InputError, "takes no jobs: it is inactive"),
+        ({"partition": "debug", "nnode": 5}, InputError, "nnode=5 is more than the 4"),
+        ({"partition": "debug", "ngpus": 9}, InputError, "ngpus=9 a node is more than the 8"),
+        ({"partition": "debug", "nproc": 5}, InputError, "nproc=5 is more than the 4 CPUs"),
+        ({"partition": "small", "timeout": 601}, InputError, "timeout=601 s is more than the 600 s"),
+        ({"partition": "debug", "constraint": "fast"}, LauncherError, "Invalid feature.*what constraint can name"),
+        ({"partition": "debug", "nodelist": "n9"}, LauncherError, "Invalid node name"),
+        ({"partition": "debug", "options": {"nic": 1}}, InputError, "no option --nic here. Did you mean 'nice'"),
+    ],
+)
+def test_bad_wishes(wish, error, words, home):
+    with pytest.raises(error, match=f"(?s){words}"):
+        SlurmLauncher(**wish).launch(["true"])
+    assert error is LauncherError or not (home / "jobs").exists()
+
+
+def test_what_never_starts_is_an_error_at_once(monkeypatch):
+    monkeypatch.setattr("lazyllm_launch_slurm.wishes.check_sizes", lambda *_, **__: None)
+    job = SlurmLauncher("debug", nnode=5).makejob(["true"])
+    begun = time.monotonic()
+    with pytest.raises(JobError, match="never start it: .*Partition(NodeLimit|Config)"):
+        SlurmLauncher().launch(job)
+    assert time.monotonic() - begun < 5 and job.status is Status.Failed
+    again = manage.ps()
+    assert [found.state for found in again] == [Status.Failed]
+
+
+def test_further_options_arrive(launcher):
+    made = SlurmLauncher("debug", account="team", cpus_per_task=2, requeue=False, options={"comment": "a $(b)\n'c'"})
+    job = made.makejob("scontrol show job -o $SLURM_JOB_ID; echo $SLURM_CPUS_PER_TASK")
+    made.launch(job)
+    told = job.output()
+    assert "Requeue=0" in told and told.endswith("\n2\n") and "Comment=a $(b)" in told
+
+
+def test_it_says_what_it_runs(launcher, caplog):
+    logger = logging.getLogger("lazyllm")
+    logger.addHandler(caplog.handler)
+    launcher.launch(["echo", "a b"])
+    logger.removeHandler(caplog.handler)
+    assert "Command: echo 'a b'" in caplog.text and "echo: a b" in caplog.text
+    assert Path(manage.ps()[0].log).name == "output.log"

@@ -1,0 +1,142 @@
+"""What follows from Slurm's word for a job's record."""
+
+import json
+import time
+
+import pytest
+
+from lazyllm.jobs import record as records
+from lazyllm.jobs.command import Command
+from lazyllm.jobs.runner import write_json
+from lazyllm.jobs.status import Status
+from lazyllm_launch_slurm import judge as judging
+from lazyllm_launch_slurm.commands import Answer
+from lazyllm_launch_slurm.judge import judge
+from lazyllm_launch_slurm.parse import Seen
+from lazyllm_launch_slurm.poller import Poller
+
+
+@pytest.fixture
+def record():
+    made = records.create(Command.of(["true"]), name="t", launcher="slurm", env={}, owner=None, notify=False)
+    made.submitted("12")
+    return made
+
+
+@pytest.fixture(autouse=True)
+def cancelled(monkeypatch):
+    found = []
+    monkeypatch.setattr(judging, "run", lambda argv: found.append(argv) or Answer(0, "", ""))
+    return found
+
+
+def say(record, **status):
+    write_json(str(record.folder / "status.json"), {"state": "Running", "node": "slurm/n1", **status})
+
+
+def seen(record, word, **facts):
+    return Seen(word, **{"asked": time.time(), "name": f"t-{record.id}", **facts})
+
+
+@pytest.mark.parametrize(
+    "word, state",
+    [
+        ("PENDING", Status.InQueue),
+        ("CONFIGURING", Status.InQueue),
+        ("RUNNING", Status.Running),
+        ("COMPLETING", Status.Running),
+        ("SUSPENDED", Status.Pending),
+        ("A_NEW_WORD", None),
+    ],
+)
+def test_states_that_are_no_end(record, word, state):
+    assert judge(record, "12", seen(record, word, reason="Priority")) is state
+    assert record.status() == {}
+
+
+@pytest.mark.parametrize("reason", ["PartitionNodeLimit", "BadConstraints", "QOSMaxGRESPerJob"])
+def test_waiting_for_ever_is_an_error(record, cancelled, reason):
+    assert judge(record, "12", seen(record, "PENDING", reason=reason)) is Status.Failed
+    assert cancelled == [("scancel", "12")] and reason in record.status()["reason"]
+
+
+def test_a_controller_without_memory_does_not_end_a_running_job(record, cancelled):
+    say(record, started=time.time() - 60)
+    assert judge(record, "12", seen(record, "PENDING", reason="launch failed requeued held")) is Status.InQueue
+    assert cancelled == [] and record.status()["state"] == "Running"
+
+
+def test_a_job_that_has_begun_since_is_not_waiting(record):
+    say(record, started=time.time() + 1)
+    assert judge(record, "12", seen(record, "PENDING")) is None
+    say(record, started=time.time() - 60)  # Slurm put it back
+    assert judge(record, "12", seen(record, "PENDING")) is Status.InQueue
+
+
+def test_the_runners_word_is_waited_for(record):
+    say(record)
+    assert judge(record, "12", seen(record, "COMPLETED", code=0, ended=time.time())) is None
+    say(record, state="Done", exit_code=0)
+    assert judge(record, "12", seen(record, "COMPLETED", code=0, ended=time.time())) is Status.Done
+
+
+@pytest.mark.parametrize(
+    "word, code, begun, state, words",
+    [
+        ("CANCELLED", 0, False, Status.Cancelled, "cancelled in Slurm"),
+        ("FAILED", -9, True, Status.Failed, "its runner died (Slurm: FAILED, signal 9)"),
+        ("OUT_OF_MEMORY", 0, True, Status.Failed, "memory ran out"),
+        ("NODE_FAIL", 0, True, Status.Failed, "its node failed"),
+        ("FAILED", 2, False, Status.Failed, "the node must see LAZYLLM_HOME"),
+        ("TIMEOUT", 0, False, Status.Failed, "time limit"),
+        ("COMPLETED", 0, False, Status.Failed, "its runner did not start"),
+    ],
+)
+def test_an_end_without_a_last_word(record, word, code, begun, state, words):
+    if begun:
+        say(record)
+    assert judge(record, "12", seen(record, word, code=code, ended=time.time())) is state
+    assert words in record.status()["reason"]
+
+
+def test_stopped_by_us(record):
+    record.ask_to_end()
+    assert judge(record, "12", seen(record, "CANCELLED")) is Status.Cancelled
+    assert record.status()["reason"] == "stopped"
+
+
+@pytest.mark.parametrize("facts", [{"word": "GONE"}, {"word": "COMPLETED", "name": "another-k1"}])
+def test_a_job_that_slurm_does_not_know(record, facts):
+    word = facts.pop("word")
+    say(record)
+    assert judge(record, "12", seen(record, word, **facts)) is None  # it is young
+    path = record.folder / "job.json"
+    path.write_text(json.dumps({**record.data, "created": time.time() - 100}))
+    del record.data
+    assert judge(record, "12", seen(record, word, **facts)) is Status.Failed
+    assert "no longer knows" in record.status()["reason"]
+
+
+@pytest.mark.parametrize(
+    "answer", [None, Answer(1, "", "Unable to contact slurm controller"), Answer(None, "", "late")]
+)
+def test_a_query_that_fails_says_nothing(monkeypatch, answer):
+    monkeypatch.setattr("lazyllm_launch_slurm.poller.ask", lambda argv: answer)
+    assert Poller().seen("12") is None
+
+
+def test_a_purged_job_is_asked_of_controller_and_accounting(monkeypatch):
+    asked = []
+    said = {
+        "squeue": Answer(0, "", ""),
+        "scontrol": Answer(1, "", "slurm_load_jobs error: Invalid job id specified"),
+        "sacct": Answer(0, "12|CANCELLED by 1000|0:15|2026-11-22T16:40:48|t-k1\n", ""),
+    }
+    monkeypatch.setattr("lazyllm_launch_slurm.poller.ask", lambda argv: asked.append(argv[0]) or said[argv[0]])
+    poller = Poller()
+    assert poller.seen("12").word == "CANCELLED"
+    assert poller.seen("12").word == "CANCELLED" and asked == ["squeue", "scontrol", "sacct"]
+    said["sacct"] = Answer(1, "", "Slurm accounting storage is disabled")
+    assert poller.seen("13").word == "GONE"
+    said["scontrol"] = None
+    assert poller.seen("14") is None
