@@ -230,3 +230,15 @@ def test_documented_import_paths_resolve() -> None:
     assert register is lazyllm.component_register
     assert issubclass(EmptyFormatter, FormatterBase) and issubclass(JsonFormatter, FormatterBase)
     assert lazyllm.launchers.remote is RemoteLauncher
+
+
+def test_a_function_joins_a_group_of_the_core() -> None:
+    name = f"toy{uuid.uuid4().hex[:6]}"
+
+    @lazyllm.component_register.cmd("deploy", func_name=name)
+    def serve(model: str) -> list[str]:
+        return ["true", model]
+
+    assert issubclass(getattr(lazyllm.deploy, name), LazyLLMDeployBase)
+    with pytest.raises(InputError, match="which functions cannot become"):
+        lazyllm.component_register("formatters")

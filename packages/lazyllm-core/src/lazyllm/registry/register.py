@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 from ..errors import InputError, near
+from .entries import BASES
 from .group import Group, canonical, find_group
 from .registered import Registered
 
@@ -63,11 +64,10 @@ class Register:
 
     def _load_base(self, group: Group) -> type:
         """Import the base class of one of the core's groups, which opens the group."""
-        from .. import components
+        import lazyllm
 
-        for base in ("LazyLLMFinetuneBase", "LazyLLMDeployBase"):
-            getattr(components, base)
-        return group._base or self._base
+        base: type = getattr(lazyllm, BASES[group._name]) if group._name in BASES else self._base
+        return base
 
     def _make(self, func: Callable[..., Any], name: str, method: str, group: Group, base: type) -> None:
         if not name.isidentifier():
