@@ -69,6 +69,11 @@ def test_last_words_are_short(log):
     assert output.last_words(log.with_name("absent")) == ""
 
 
+def test_last_words_are_no_progress(log):
+    log.write_bytes(b"why\n" + b"".join(b"[progress] train %d/30\n" % n for n in range(30)) + b"[progressive] x\n")
+    assert output.last_words(log) == "why\n[progressive] x"
+
+
 @pytest.fixture
 def shown(caplog):
     logger = logging.getLogger("lazyllm")

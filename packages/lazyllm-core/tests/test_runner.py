@@ -221,6 +221,42 @@ def test_ready_after_503(tmp_path):
     )  # fmt: skip
 
 
+LARGE = """
+import http.server, sys
+class H(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200); self.end_headers(); self.wfile.write(b"x" * 50_000); self.wfile.flush()
+        try: print("after that:", self.connection.recv(1), flush=True)
+        except OSError as error: print(type(error).__name__, flush=True)
+http.server.HTTPServer(('127.0.0.1', int(sys.argv[1])), H).serve_forever()
+"""
+
+
+def test_the_probe_reads_the_whole_answer(tmp_path):
+    argv = [sys.executable, "-c", LARGE, {"ref": "port", "name": "port"}]
+    process = start(write_job(tmp_path, argv, ports={"port": None}, service=SERVICE))
+    until(lambda: "after that" in log(tmp_path) or "Error" in log(tmp_path))
+    process.terminate()
+    process.wait(WAIT)
+    assert "after that: b''" in log(tmp_path) and "Error" not in log(tmp_path)
+
+
+def test_a_result_that_was_not_made(tmp_path):
+    found = run(tmp_path, ["true"], result=os.fspath(tmp_path / "merged"))
+    assert (found["state"], found["code"]) == ("Failed", 1)
+    assert found["reason"] == f"step 'true' ended well but did not make {tmp_path / 'merged'}"
+    assert run(tmp_path, ["true"], result=os.fspath(tmp_path))["state"] == "Done"
+    assert run(tmp_path, ["true"], result="merged")["state"] == "Done"
+
+
+def test_what_was_stopped_in_a_queue_never_runs(tmp_path):
+    write_job(tmp_path, ["touch", os.fspath(tmp_path / "never")])
+    (tmp_path / "stopping").touch()
+    start(tmp_path).wait(WAIT)
+    assert (status(tmp_path)["state"], status(tmp_path)["reason"]) == ("Cancelled", "stopped")
+    assert not (tmp_path / "never").exists()
+
+
 def test_not_ready_in_time(tmp_path):
     found = run(tmp_path, serve("60"), ports={"port": None}, service={**SERVICE, "timeout": 0.3})
     assert found["state"] == "Failed" and found["reason"] == "not ready within 0.3 s (Connection refused)"
@@ -314,6 +350,43 @@ time.sleep(300)
     until(lambda: gone(pid), 2.2)
     assert until(lambda: status(tmp_path).get("reason")) == "owner died"
     os.killpg(owner.pid, signal.SIGKILL)
+
+
+def adopted(folder: Path) -> None:
+    """Start a runner that is nobody's child, its stdin a pipe at its end, as some schedulers have it."""
+    go = (
+        "import subprocess, sys; p = subprocess.Popen(sys.argv[1:], stdin=subprocess.PIPE, start_new_session=True); "
+        "p.stdin.close()"
+    )
+    argv = [sys.executable, "-c", go, sys.executable, "-I", "-S", runner.__file__, os.fspath(folder)]
+    subprocess.run(argv, check=True)
+
+
+def test_the_owner_need_not_be_the_parent(tmp_path):
+    owner = {"pid": os.getpid(), "created": runner.token(os.getpid()), "numbers": runner.numbers()}
+    adopted(write_job(tmp_path, ["sleep", "1"], owner=owner))
+    assert until(lambda: status(tmp_path).get("ended")) and status(tmp_path)["state"] == "Done"
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("seen", [True, False], ids=["same machine", "elsewhere"])
+def test_an_owner_that_is_not_the_parent_dies(tmp_path, seen):
+    owner = subprocess.Popen(["sleep", "300"])
+    facts = {"pid": owner.pid, "created": runner.token(owner.pid), "numbers": runner.numbers() if seen else "else"}
+    write_job(tmp_path, ["sleep", "300"], owner=facts)
+    if seen:
+        adopted(tmp_path)
+    else:
+        process = start(tmp_path, stdin=subprocess.PIPE)
+    pid = until(lambda: status(tmp_path).get("pid"))
+    time.sleep(0.7)
+    assert not gone(pid)
+    owner.kill()
+    owner.wait()
+    if not seen:
+        process.stdin.close()
+    until(lambda: gone(pid), 2)
+    assert until(lambda: status(tmp_path).get("reason")) == "owner died"
 
 
 @pytest.mark.faults

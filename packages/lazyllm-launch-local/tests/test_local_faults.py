@@ -170,7 +170,9 @@ def test_reap_after_owner_and_runner_died():
 
 def test_stop_after_the_runner_died(tree):
     job, pids = tree
-    os.kill(job.details()["runner_pid"], signal.SIGKILL)
+    keeper = job.details()["runner_pid"]
+    os.kill(keeper, signal.SIGKILL)
+    until(lambda: not alive([keeper]))
     assert manage.stop(job.id).state is Status.Failed
     assert not alive(pids)
 

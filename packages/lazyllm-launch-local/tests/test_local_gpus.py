@@ -8,6 +8,7 @@ import pytest
 
 from lazyllm.configs import config
 from lazyllm.errors import LauncherError
+from lazyllm.launcher import RemoteLauncher, resolve_launcher
 from lazyllm_launch_local.gpus import visible_devices
 from lazyllm_launch_local.launcher import EmptyLauncher
 
@@ -87,8 +88,13 @@ def test_a_machine_without_gpus(machine, free, driver, caplog):
     machine(*free, driver=driver)
     logging.getLogger("lazyllm").addHandler(caplog.handler)
     assert visible_devices(2) == {} and visible_devices(None) == {}
+    assert visible_devices(1, asked=False) == {}
+    resolve_launcher(None, ngpus=1).environment()
+    RemoteLauncher().environment()
+    assert caplog.text.count("ignored") == 1
+    RemoteLauncher(ngpus=1).environment()
     logging.getLogger("lazyllm").removeHandler(caplog.handler)
-    assert caplog.text.count("ngpus=2 is ignored") == 1
+    assert caplog.text.count("ngpus=2 is ignored") == 1 == caplog.text.count("ngpus=1 is ignored")
 
 
 def test_switched_off(machine):

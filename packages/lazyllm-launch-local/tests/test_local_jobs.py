@@ -39,10 +39,10 @@ def lines(caplog):
     logger.removeHandler(caplog.handler)
 
 
-def test_launch_waits_and_returns_the_result(launcher, lines):
-    job = launcher.makejob(Command((Step(["echo", "hello"]),), result="/some/path"))
+def test_launch_waits_and_returns_the_result(launcher, lines, tmp_path):
+    job = launcher.makejob(Command(Step(["echo", "hello"]), result=str(tmp_path)))
     assert job.status is Status.TBSubmitted
-    assert launcher.launch(job) == "/some/path"
+    assert launcher.launch(job) == str(tmp_path)
     assert job.status is Status.Done and job.output() == "hello\n" and job.ip == "127.0.0.1"
     assert "Command: echo hello" in lines() and f"PID {job.jobid}" in lines() and "echo: hello" in lines()
 
@@ -178,6 +178,46 @@ def test_stopped_from_elsewhere_is_an_error_for_who_waits(launcher):
         job.wait()
 
 
+def test_a_result_that_was_not_made(launcher, tmp_path):
+    missing = tmp_path / "merged"
+    with pytest.raises(JobError, match=f"step 'merge' ended well but did not make {missing}"):
+        launcher.launch(Command((Step(["true"], "train"), Step(["true"], "merge")), result=str(missing)))
+    assert launcher.launch(Command(Step(["touch", str(missing)]), result=str(missing))) == str(missing)
+    assert launcher.launch(Command(Step(["true"]), result="no path")) == "no path"
+
+
+def test_an_ended_server_shows_its_reason(launcher, capsys):
+    from lazyllm.cli import run
+
+    job = launcher.makejob(server(title="serve x"))
+    job.start()
+    job.wait_ready(30)
+    assert manage.ps()[0].url == job.url
+    url = job.url
+    os.kill(int(job.jobid), 9)
+    with pytest.raises(JobError):
+        job.wait(10)
+    capsys.readouterr()
+    assert run(["ps", "-a"]) == 0
+    told = capsys.readouterr().out
+    assert "step 'serve' was ended by SIGKILL" in told and "http" not in told
+    assert manage.ps()[0].url is None and manage.find(url).id == job.id
+
+
+def test_lines_have_a_short_name_and_one_time(launcher, lines):
+    text = "Say 12:00:01 INFO ready"
+    first = launcher.makejob(Command(Step(["sh", "-c", f"echo {text[4:]}; sleep 60"]), title="serve a model; quickly"))
+    second = launcher.makejob(Command(Step(["echo", "12:00:01 WARNING hot"]), title="serve another"))
+    third = launcher.makejob(Command(Step(["echo", "x"]), title="averyverylongfirstword"))
+    first.start()
+    launcher.launch(second)
+    launcher.launch(third)
+    first.stop()
+    told = lines()
+    assert "serve: ready\n" in told and f"{second.id}: WARNING hot\n" in told and f"{third.id}: x\n" in told
+    assert first.output() == "12:00:01 INFO ready\n"
+
+
 def test_hooks_get_each_line(launcher):
     job = launcher.makejob("printf 'a\\nb\\rc\\nlast'")
     seen = []
@@ -231,8 +271,10 @@ def test_no_descriptor_is_lost(launcher):
 def test_constructor_refuses(wrong):
     with pytest.raises(InputError):
         EmptyLauncher(**wrong)
-    with pytest.raises(TypeError):
-        EmptyLauncher(foo=1)
+    with pytest.raises(InputError, match=r"launchers.empty has no argument 'ngpu'. Did you mean 'ngpus'\?"):
+        EmptyLauncher(ngpu=1)
+    with pytest.raises(TypeError, match="It takes: subprocess, ngpus, sync"):
+        EmptyLauncher(False, None, True, 1)
 
 
 def test_found_by_name():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from .jobs.job import Job
@@ -15,30 +16,25 @@ class RemoteLauncher(LazyLLMLaunchersBase):
     """Stands for the launcher that `config["launcher"]` names: making one makes that one.
 
     Args:
-        sync: whether `launch` waits for the job's end.
-        ngpus: GPUs for a job.
-        *args, **kw: whatever else that launcher takes; an unknown keyword is an error of its own.
+        *args, **kw: what that launcher takes; anything else is an error that names the nearest.
+            `sync` (whether `launch` waits for the job's end) is False and `ngpus` (GPUs for a job) 1 where they are
+            left out and that launcher takes them.
     """
 
-    def __new__(cls, *args: Any, sync: bool = False, ngpus: int | None = 1, **kw: Any) -> Any:
-        from .configs import config
-        from .errors import ConfigError
-        from .registry import find_group
-
-        name = config["launcher"]
-        chosen = getattr(find_group("launchers"), name)
-        if issubclass(chosen, RemoteLauncher):
-            raise ConfigError(f"config['launcher'] is {name!r}, which stands for whatever config['launcher'] names.")
-        return chosen(*args, sync=sync, ngpus=ngpus, **kw)
+    def __new__(cls, *args: Any, **kw: Any) -> Any:
+        return _make(_configured(), args, kw, {"sync": False, "ngpus": 1})
 
 
 def resolve_launcher(launcher: Any, *, sync: bool = False, ngpus: int | None = None) -> LazyLLMLaunchersBase:
-    """Return a launcher for what users pass: an instance, a class, a name, or None for the configured one."""
+    """Return a launcher for what users pass: an instance, a class, a name, or None for the configured one.
+
+    `sync` and `ngpus` are what the configured one gets, as far as it takes them.
+    """
     from .errors import InputError
     from .registry import find_group
 
     if launcher is None:
-        return RemoteLauncher(sync=sync, ngpus=ngpus)  # type: ignore[no-any-return]
+        return _make(_configured(), (), {}, {"sync": sync, "ngpus": ngpus})
     if isinstance(launcher, str):
         launcher = getattr(find_group("launchers"), launcher)
     if isinstance(launcher, type) and issubclass(launcher, LazyLLMLaunchersBase):
@@ -46,6 +42,32 @@ def resolve_launcher(launcher: Any, *, sync: bool = False, ngpus: int | None = N
     if not isinstance(launcher, LazyLLMLaunchersBase):
         raise InputError(f"launcher={launcher!r} is no launcher: expected one of lazyllm.launchers, such as empty().")
     return launcher
+
+
+def _configured() -> type[LazyLLMLaunchersBase]:
+    from .configs import config
+    from .errors import ConfigError
+    from .registry import find_group
+
+    name = config["launcher"]
+    chosen = getattr(find_group("launchers"), name)
+    if not (isinstance(chosen, type) and issubclass(chosen, LazyLLMLaunchersBase)):
+        raise ConfigError(f"config['launcher'] is {name!r}, which is no launcher but {chosen!r}.")
+    if issubclass(chosen, RemoteLauncher):
+        raise ConfigError(f"config['launcher'] is {name!r}, which stands for whatever config['launcher'] names.")
+    return chosen
+
+
+def _make(
+    chosen: type[LazyLLMLaunchersBase], args: tuple[Any, ...], kw: Mapping[str, Any], wished: Mapping[str, Any]
+) -> LazyLLMLaunchersBase:
+    """Make the chosen launcher; of `wished` it gets what the caller has not given and what it takes."""
+    from .jobs.arguments import assumed
+
+    more = assumed(chosen, args, kw, wished)
+    made = chosen(*args, **{**kw, **more})
+    made.assumed = frozenset(more)
+    return made
 
 
 def __getattr__(name: str) -> Any:

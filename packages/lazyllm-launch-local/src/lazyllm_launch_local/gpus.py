@@ -43,10 +43,13 @@ def _read(pynvml: Any, index: int) -> Gpu:
     return Gpu(index, uuid.decode() if isinstance(uuid, bytes) else uuid, pynvml.nvmlDeviceGetMemoryInfo(handle).free)
 
 
-def visible_devices(ngpus: int | None) -> dict[str, str]:
+def visible_devices(ngpus: int | None, asked: bool = True) -> dict[str, str]:
     """Return the variables that let a job see `ngpus` GPUs, those with most free memory (None: one; 0: no change).
 
     An outer CUDA_VISIBLE_DEVICES is the choice's frame, and the job's is spelt as it is (numbers or UUIDs).
+
+    Args:
+        asked: a user named the number; otherwise that this machine has no GPU is worth a debugging line only.
 
     Raises:
         LauncherError: fewer GPUs are there, or visible, than wanted.
@@ -57,7 +60,7 @@ def visible_devices(ngpus: int | None) -> dict[str, str]:
     found = list_gpus()
     if not found:
         if ngpus:
-            LOG.info("ngpus=%d is ignored: this machine has no GPU.", ngpus)
+            LOG.log(20 if asked else 10, "ngpus=%d is ignored: this machine has no GPU.", ngpus)
         return {}
     choice = [(gpu.free, str(gpu.index)) for gpu in found] if outer is None else _within(outer, found)
     wanted = 1 if ngpus is None else ngpus

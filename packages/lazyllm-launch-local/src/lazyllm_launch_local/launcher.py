@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 from contextlib import suppress
@@ -13,8 +12,8 @@ from typing import IO, Any, cast
 from lazyllm.errors import InputError, LauncherError
 from lazyllm.jobs.job import Job
 from lazyllm.jobs.launcher import LazyLLMLaunchersBase
-from lazyllm.jobs.runner import kill
 from lazyllm.jobs.status import Status
+from lazyllm.jobs.sweep import signal_runner
 from lazyllm.jobs.view import JobView
 
 from .call import CallableJob
@@ -55,6 +54,7 @@ class EmptyLauncher(LazyLLMLaunchersBase):
     """
 
     owned = True
+    notified = True
 
     def __init__(self, subprocess: bool = False, ngpus: int | None = None, sync: bool = True) -> None:
         super().__init__(sync=sync)
@@ -68,7 +68,7 @@ class EmptyLauncher(LazyLLMLaunchersBase):
         self.ngpus = ngpus
 
     def environment(self) -> dict[str, str]:
-        return visible_devices(self.ngpus)
+        return visible_devices(self.ngpus, asked="ngpus" not in self.assumed)
 
     def submit(self, job: Job) -> None:
         log = os.open(job.log, os.O_WRONLY | os.O_APPEND)
@@ -96,12 +96,8 @@ class EmptyLauncher(LazyLLMLaunchersBase):
         return None
 
     def cancel(self, job: Job, force: bool = False) -> None:
-        details = job.record.status() if job.record else {}
-        if details.get("runner_pid"):
-            # two different signals: of two equal ones the second may be lost
-            for number in (signal.SIGTERM, signal.SIGINT)[: 1 + force]:
-                kill(details["runner_pid"], details["runner_created"], number)
-        elif isinstance(job.handle, _Link):
+        told = job.record.status() if job.record else {}
+        if not signal_runner(told, force) and not told.get("runner_pid") and isinstance(job.handle, _Link):
             job.handle.process.terminate()
 
     def watch(self, job: Job, seconds: float) -> bool:

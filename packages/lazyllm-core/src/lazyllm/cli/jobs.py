@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..errors import InputError
+from ..errors import InputError, LazyLLMError
 from . import options
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def ps(everything: bool, as_json: bool) -> None:
     if not found:
         click.echo("no job runs" + ("" if everything else "; lazyllm ps --all lists those that ended"), err=True)
         return
-    rows = [("ID", "STATE", "AGE", "WHERE", "NAME", "URL"), *(_row(job) for job in found)]
+    rows = [("ID", "STATE", "AGE", "WHERE", "NAME", "URL OR REASON"), *(_row(job) for job in found)]
     widths = [max(len(row[i]) for row in rows) for i in range(6)]
     for row in rows:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
@@ -66,23 +66,38 @@ def logs(job: str, follow: bool, lines: int | None) -> None:
 @click.command()
 @click.argument("jobs", nargs=-1, metavar="JOB...")
 @click.option("--all", "-a", "everything", is_flag=True, help="Every job that runs.")
-@click.option("--force", is_flag=True, help="Kill at once instead of asking first.")
+@click.option("--force", is_flag=True, help="Kill at once, and close the record in any case.")
 @options.as_json
-def stop(jobs: tuple[str, ...], everything: bool, force: bool, as_json: bool) -> None:
-    """End each JOB (an id, a name, a PID or a URL) and prove that its processes and ports are gone."""
+def stop(jobs: tuple[str, ...], everything: bool, force: bool, as_json: bool) -> int:
+    """End each JOB (an id, a name, a PID or a URL) and prove that its processes and ports are gone.
+
+    A job that cannot be ended does not keep the others from it; the exit code is 1 then. With --force the record of
+    such a job is closed all the same.
+    """
     from ..jobs import manage
 
     if bool(jobs) is everything:
         raise InputError("Name the jobs to stop, or give --all.", hint="lazyllm ps")
     wanted = [job.id for job in manage.ps(running=True)] if everything else [manage.find(key).id for key in jobs]
-    stopped = [manage.stop(key, force=force) for key in wanted]
+    told: list[dict[str, Any]] = []
+    failed = 0
+    for key in dict.fromkeys(wanted):
+        try:
+            job = manage.stop(key, force=force)
+        except LazyLLMError as error:
+            failed += 1
+            told.append({"id": key, "error": error.message, "hint": error.hint})
+            if not as_json:
+                click.echo(f"{click.style('error:', fg='red', bold=True)} {error}", err=True)
+            continue
+        told.append(job.to_json())
+        if not as_json:
+            click.echo(f"{job.id}  {job.state}  {job.reason or ''}".rstrip())
     if as_json:
-        click.echo(json.dumps([job.to_json() for job in stopped], ensure_ascii=False, indent=2))
-        return
-    for job in stopped:
-        click.echo(f"{job.id}  {job.state}  {job.reason or ''}".rstrip())
-    if not stopped:
+        click.echo(json.dumps(told, ensure_ascii=False, indent=2))
+    elif not told:
         click.echo("no job runs", err=True)
+    return int(failed > 0)
 
 
 @click.command()

@@ -33,12 +33,18 @@ Arg = str | Ref
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One program: `argv` (the first item is looked up on PATH) and a `name` for messages such as "merge failed"."""
+    """One program: `argv` (the first item is looked up on PATH) and a `name` for messages such as "merge failed".
+
+    `once`: it runs in a single process, also where the launcher runs steps in several (`nproc`, `nnode`).
+    """
 
     argv: tuple[Arg, ...]
     name: str = ""
+    once: bool = False
 
     def __post_init__(self) -> None:
+        if isinstance(self.argv, (str, bytes)):
+            raise InputError(f"A step's argv is a list of strings, not one string: {self.argv!r}.")
         object.__setattr__(self, "argv", tuple(self.argv))
         if not self.argv:
             raise InputError("A step needs at least the program to run; its argv is empty.")
@@ -65,13 +71,14 @@ class Command:
     """A job's whole description.
 
     Args:
-        steps: programs that run one after another; the first that fails fails the job.
+        steps: programs that run one after another; the first that fails fails the job. A single one may stand alone.
         env: variables added to the launcher's environment.
         secrets: the same, but kept in a file of mode 0600 and shown nowhere.
         files: name → text; written into the job's folder before the start, referred to by `Ref("file", name)`.
         ports: name → wished port; None for a free one, chosen on the node that binds it.
         service: what is served, if the job is a server.
-        result: what the job's caller gets when all steps are done (a path, usually).
+        result: what the job's caller gets when all steps are done (a path, usually); the job fails if it is an
+            absolute path that they did not make.
         scratch: paths that have no meaning once the job has ended; removed then.
         log: file that the output goes to; the record links to it. By default the output is kept in the record.
         cwd: working folder, the caller's by default.
@@ -91,7 +98,7 @@ class Command:
     title: str = ""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "steps", tuple(self.steps))
+        object.__setattr__(self, "steps", _steps(self.steps))
         if not self.steps:
             raise InputError("A command needs at least one step.")
         for step in self.steps:
@@ -124,7 +131,18 @@ class Command:
         """Return the command as a person would type it, refs as `<port>`, secrets left out; a line a step."""
         env = " ".join(f"{k}={shlex.quote(v)}" for k, v in self.env.items())
         lines = [" ".join(str(a) if isinstance(a, Ref) else shlex.quote(a) for a in step.argv) for step in self.steps]
-        return "\n".join(f"{env} {line}" if env else line for line in lines)
+        text = "\n".join(f"{env} {line}" if env else line for line in lines)
+        return text.encode("utf-8", "backslashreplace").decode()  # bytes that are no text can be passed on, not shown
+
+    def describe(self) -> dict[str, Any]:
+        """Return what `--dry-run --json` prints: the command as `show` has it, and its parts; secrets are left out."""
+        return {
+            "command": self.show(),
+            "argv": [[str(item) for item in step.argv] for step in self.steps],
+            "env": dict(self.env),
+            "ports": dict(self.ports),
+            "result": self.result,
+        }
 
     def to_json(self) -> dict[str, Any]:
         """Return what the runner reads; secrets are not in it."""
@@ -143,3 +161,16 @@ class Command:
             "cwd": self.cwd,
             "title": self.title,
         }
+
+
+def _steps(given: Any) -> tuple[Step, ...]:
+    if isinstance(given, Step):
+        return (given,)
+    hint = "Command((Step(argv),)); Command.of makes a command of an argv list or of shell text."
+    if isinstance(given, (str, bytes)) or not isinstance(given, Iterable):
+        raise InputError(f"A command's steps are Step objects, not {given!r}.", hint=hint)
+    steps = tuple(given)
+    for step in steps:
+        if not isinstance(step, Step):
+            raise InputError(f"A command's steps are Step objects, not {step!r}.", hint=hint)
+    return steps

@@ -10,6 +10,8 @@ from typing import Any
 from ..common.log import LOG
 
 PROGRESS = re.compile(r"\[progress\] (\S+) (\d+)/(\d+)(?: (.*))?$")
+STAMP = re.compile(r"(\d{4}-\d\d-\d\d[ T])?\d\d:\d\d:\d\d([.,]\d+)?\s+(-\s+)?(INFO\s+)?")
+"""A program's own time stamp: the log has one already."""
 EVERY = 5.0
 """Seconds between two progress lines where there is no terminal."""
 
@@ -18,7 +20,7 @@ class Display:
     """Lines of one job. Whatever is shown goes to stderr, through the log or a bar."""
 
     def __init__(self, name: str) -> None:
-        self._name = name
+        self.name = name
         self._bar: Any = None
         self._tasks: dict[str, Any] = {}
         self._plain = not sys.stderr.isatty()
@@ -44,9 +46,10 @@ class Display:
 
     def _write(self, text: str) -> None:
         if self._bar is None:
-            LOG.info("%s: %s", self._name, text)
+            stamp = STAMP.match(text)
+            LOG.info("%s: %s", self.name, text[stamp.end() :] if stamp else text)
         else:
-            self._bar.console.print(f"{self._name}: {text}", markup=False, highlight=False, soft_wrap=True)
+            self._bar.console.print(f"{self.name}: {text}", markup=False, highlight=False, soft_wrap=True)
 
     def _throttle(self, text: str, last: bool) -> None:
         now = time.monotonic()
@@ -61,7 +64,7 @@ class Display:
         if self._bar is None and not self._open():
             return False
         if name not in self._tasks:
-            self._tasks[name] = self._bar.add_task(f"{self._name} {name}", facts="")
+            self._tasks[name] = self._bar.add_task(f"{self.name} {name}", facts="")
         self._bar.update(self._tasks[name], completed=int(done), total=int(total), facts=facts or "")
         return True
 

@@ -6,17 +6,19 @@ import os
 import sys
 import time
 import weakref
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, cast
 
 from ..common.log import LOG
-from ..errors import JobError
+from ..errors import JobError, LauncherError, LazyLLMError
 from . import record as records
 from . import runner
 from .command import Command
+from .naming import name_of, text_of
 from .record import Record
 from .status import JobTimeoutError, Status
-from .sweep import here, prove_gone
+from .sweep import here, prove_gone, signal_runner
 from .view import JobView
 from .watch import Watcher
 
@@ -30,7 +32,7 @@ class Job(JobView):
     """One run of a command.
 
     Attributes:
-        detach: the job outlives this process.
+        detach: the job outlives this process. Jobs of a launcher that is not `owned` always do.
         output_hooks: callables that get each line of output as it comes, in a thread of the job's own.
         quiet: show no output; set it before the start.
         handle: the launcher's own.
@@ -39,7 +41,7 @@ class Job(JobView):
     def __init__(
         self, cmd: Command, launcher: LazyLLMLaunchersBase, *, name: str | None = None, detach: bool = False
     ) -> None:
-        super().__init__(cmd, launcher, name or _name_of(cmd), None)
+        super().__init__(cmd, launcher, name or name_of(cmd), None)
         self._init(detach)
 
     def _init(self, detach: bool) -> None:
@@ -57,7 +59,9 @@ class Job(JobView):
         if launcher is None:
             from ..registry.group import find_group
 
-            launcher = getattr(find_group("launchers"), record.data["launcher"])()
+            name = record.data["launcher"]
+            with _wrapped(f"launchers.{name} cannot be made, so job {record.id} is out of reach"):
+                launcher = cast("LazyLLMLaunchersBase", getattr(find_group("launchers"), name)())
         job = cls.__new__(cls)
         JobView.__init__(job, None, launcher, record.data["name"], record)
         job._init(detach=True)
@@ -78,36 +82,39 @@ class Job(JobView):
         command = self.command
         if self.record is not None or command is None:
             raise JobError(f"Job {self.name!r} was started before; make another one to run it again.")
-        LOG.info("Command: %s", _text_of(command))
+        LOG.info("Command: %s", text_of(command))
         if self.shown_only:
             return
-        owned = self.launcher.owned and not self.detach
+        launcher, who = self.launcher, f"launchers.{self.launcher.short_name()}"
+        owned = launcher.owned and not self.detach
+        with _wrapped(f"{who} cannot take job {self.name!r}"):
+            variables = launcher.environment()
         self.record = records.create(
             command,
             name=self.name,
-            launcher=self.launcher.short_name(),
-            env=self.launcher.environment(),
+            launcher=launcher.short_name(),
+            env=variables,
             owner=records.owner() if owned else None,
-            detached=self.detach,
-            host=self.launcher.host,
-            grace=self.launcher.grace,
-            notify=self.launcher.owned,
+            detached=not owned,
+            host=launcher.host,
+            grace=launcher.grace,
+            notify=launcher.notified,
         )
         try:
-            jobid = self.launcher.submit(self)
+            with _wrapped(f"{who} could not submit job {self.name!r}"):
+                jobid = launcher.submit(self)
         except BaseException as error:
             self.record.finish(Status.Failed, f"not started: {error}")
             raise
         if jobid:
-            self.record.submitted(jobid)
+            self.record.submitted(str(jobid))
         if owned:
             _stop_at_exit(self)
-        if self.launcher.owned:
+        if launcher.owned and not jobid:
             self._begun()
         else:
             self._watch()
-        kind = "PID" if self.launcher.owned else "id"
-        LOG.info("Job %s: %s %s, output in %s", self.id, kind, self.jobid, self.record.log)
+        LOG.info("Job %s: %s %s, output in %s", self.id, "id" if jobid else "PID", self.jobid, self.record.log)
 
     def _begun(self) -> None:
         """Wait for the runner's first word about the first program."""
@@ -164,9 +171,21 @@ class Job(JobView):
 
     def ask_to_end(self, force: bool = False) -> None:
         """Begin to stop the job and return at once; asking twice is asking once."""
-        if force or not self._stopped:
-            self._stopped = True
-            self.launcher.cancel(self, force=force)
+        if self._stopped and not force:
+            return
+        self._stopped = True
+        record = self._started()
+        record.ask_to_end()
+        if force and signal_runner(record.status(), force=True):
+            return
+        try:
+            with _wrapped(f"launchers.{self.launcher.short_name()} could not cancel job {self.id} ({self.name})"):
+                self.launcher.cancel(self, force=force)
+        except LazyLLMError as error:
+            if not signal_runner(record.status(), force):
+                record.ask_to_end(False)
+                raise
+            LOG.warning("%s", error)
 
     def _stop(self, force: bool) -> None:
         grace = float(self._started().data.get("grace", 5.0))
@@ -177,9 +196,11 @@ class Job(JobView):
         except KeyboardInterrupt:
             LOG.warning("Interrupted again: killing job %s (%s).", self.id, self.name)
         self.ask_to_end(force=True)
-        if not self._ended_within(grace + 25):
+        never_ran = not self._status.get("runner_pid")
+        if not self._ended_within(0 if force and never_ran else grace + 25):
             raise JobError(
-                f"Job {self.id} ({self.name}) does not end; its state is {self.status}.", hint="lazyllm reap"
+                f"Job {self.id} ({self.name}) does not end; its state is {self.status}.",
+                hint=f"lazyllm stop --force {self.id} closes its record all the same.",
             )
 
     def _ended_within(self, seconds: float) -> bool:
@@ -212,18 +233,15 @@ class Job(JobView):
         return self._watcher
 
 
-def _name_of(cmd: Command) -> str:
-    if cmd.title:
-        return cmd.title if len(cmd.title) <= 60 else cmd.title[:59] + "…"
-    return os.path.basename(str(cmd.steps[0].argv[0])) or "job"  # noqa: PTH119
-
-
-def _text_of(cmd: Command) -> str:
-    """Return the author's own text of a shell command, or else the command line as one would type it."""
-    argv = cmd.steps[0].argv
-    shell = len(cmd.steps) == 1 and len(argv) == 3 and argv[:2] == ("bash", "-c")
-    text = str(argv[2]) if shell and not cmd.env else cmd.show()
-    return text.encode("utf-8", "backslashreplace").decode()  # bytes that are no text can be passed on, not written
+@contextmanager
+def _wrapped(what: str) -> Iterator[None]:
+    """Turn a launcher's own exceptions into a LauncherError that says what failed and why."""
+    try:
+        yield
+    except LazyLLMError:
+        raise
+    except Exception as error:
+        raise LauncherError(f"{what}: {type(error).__name__}: {error}") from error
 
 
 def _stop_at_exit(job: Job) -> None:
@@ -238,10 +256,9 @@ def _stop_at_exit(job: Job) -> None:
 def _stop_all() -> None:
     """At the interpreter's end: ask all jobs of this process to end, then see them gone."""
     mine = [job for job in _owned if job._owned_here() and not job.status.ended]
-    for job in mine:
-        job.ask_to_end()
-    for job in mine:
-        try:
-            job.stop()
-        except JobError as error:
-            LOG.warning("%s", error)
+    for end in (Job.ask_to_end, Job.stop):
+        for job in mine:
+            try:
+                end(job)
+            except (JobError, LauncherError) as error:
+                LOG.warning("%s", error)

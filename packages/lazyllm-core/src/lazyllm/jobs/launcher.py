@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
-from ..errors import InputError
+from ..errors import InputError, LauncherError
 from ..registry import Registered
+from .arguments import check_arguments
 from .command import Arg, Command
 from .job import Job
 from .status import Status
@@ -29,16 +30,44 @@ class LazyLLMLaunchersBase(Registered):
             def cancel(self, job, force=False):
                 my_queue.cancel(job.jobid)
 
+    These three are needed. The rest has defaults that do:
+
+    - `owned`: jobs end with the process that started them. Only where the runner can see that process (one machine) or
+      has a pipe from it as stdin; jobs of other launchers live on, as if started with `detach`.
+    - `notified`: `watch` reads the runner's stdout, a pipe, which gets a byte at each change of the job's status.
+    - `host`: the address that the job's servers bind; the runner tells it, and clients are sent there.
+    - `grace`: seconds between asking a job's processes to end and killing them.
+    - `environment()`: variables that the job gets. Called before its record is made, so it may refuse the job.
+    - `watch(job, seconds)`: wait for news; by default it sleeps and has the record read and `query` asked each time.
+    - `release(job)`: let go of what was held for a job that has ended.
+
+    An error that `query` or `watch` raises counts as "cannot tell"; one of `submit`, `cancel` or `environment` reaches
+    the caller, as a LauncherError if it is none of ours.
+
     Args:
         sync: `launch` waits for the job's end (and returns its result), or returns once the job is started.
     """
 
     owned: ClassVar[bool] = False
     """Whether a job that is not detached ends with the process that started it."""
+    notified: ClassVar[bool] = False
+    """Whether `watch` reads the runner's stdout, which gets a byte at each change of the job's status."""
     host: str = "127.0.0.1"
     """The address that servers bind."""
     grace: float = 5.0
     """Seconds between asking a job's processes to end and killing them."""
+    assumed: frozenset[str] = frozenset()
+    """Arguments that no user gave: a component assumed them."""
+
+    def __new__(cls, *args: Any, **kw: Any) -> Self:
+        for name in ("submit", "query", "cancel"):
+            if getattr(cls, name) is getattr(LazyLLMLaunchersBase, name):
+                raise LauncherError(
+                    f"launchers.{cls.short_name()} ({cls.__module__}.{cls.__qualname__}) lacks the method {name!r}.",
+                    hint="A launcher has submit, query and cancel: help(lazyllm.launcher.LazyLLMLaunchersBase).",
+                )
+        check_arguments(cls, cls.short_name(), args, kw)
+        return super().__new__(cls)
 
     def __init__(self, sync: bool = True) -> None:
         if not isinstance(sync, bool):

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..errors import InputError, LazyLLMError, near
 from . import record as records
+from .ending import close_if_absent, end
 from .job import Job
 from .output import Follower, tail
 from .record import Record
@@ -19,7 +20,7 @@ from .sweep import here, processes_of, prove_gone, runner_alive, settle, sweep
 
 @dataclass(frozen=True)
 class JobInfo:
-    """One line of `ps`. Times are seconds since 1970, None where there is none yet."""
+    """One line of `ps`. Times are seconds since 1970, None where there is none yet; `url` is None after the end."""
 
     id: str
     name: str
@@ -47,7 +48,6 @@ def info(record: Record) -> JobInfo:
     data = record.data
     if not state.ended and record.jobid and (not status or not here(status)):
         state = _ask(record) or state
-    url = record.url(status)
     return JobInfo(
         id=record.id,
         name=data.get("name", ""),
@@ -55,7 +55,7 @@ def info(record: Record) -> JobInfo:
         state=state,
         ready=bool(status.get("ready")),
         jobid=record.jobid,
-        url=url,
+        url=None if state.ended else record.url(status),
         created=data.get("created", 0.0),
         started=status.get("started"),
         ended=status.get("ended"),
@@ -70,7 +70,7 @@ def _ask(record: Record) -> Status | None:
     """Return what the job's launcher says, None if it says nothing or is not installed."""
     try:
         return Job.adopt(record).status
-    except (LazyLLMError, NotImplementedError):
+    except LazyLLMError:
         return None
 
 
@@ -144,10 +144,11 @@ def stop(key: str | int, *, force: bool = False) -> JobInfo:
 
     Raises:
         InputError: no such job.
-        JobError: some process would not die.
+        JobError: some process would not die, or the job cannot be reached.
+        LauncherError: its launcher could not cancel it. With `force` the record is closed even so.
     """
     record = find(key)
-    Job.adopt(record).stop(force=force)
+    end(record, force)
     return info(record)
 
 
@@ -189,11 +190,16 @@ def _reap(record: Record, strays: list[int]) -> Reaped | None:
         owner = record.data.get("owner")
         if not owner or token(owner["pid"]) == owner["created"]:
             return None
-        Job.adopt(record).stop()
-        return Reaped(record.id, name, "owner died", pids, left)
+        reason = "owner died"
+        try:
+            end(record)
+        except LazyLLMError as error:
+            reason, left = f"owner died; {error.message}", sorted(processes_of(record, status))
+        return Reaped(record.id, name, reason, pids, left)
     status = settle(record)
-    if not state_of(status).ended:
+    if not state_of(status).ended and not close_if_absent(record):
         return None
+    status = record.status()
     left = prove_gone(record, status)
     return Reaped(record.id, name, str(status.get("reason")), pids, left)
 

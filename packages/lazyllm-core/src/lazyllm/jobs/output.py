@@ -83,6 +83,10 @@ def tail(path: Path, count: int, size: int = 1 << 20) -> list[str]:
 
 
 def last_words(path: Path, count: int = 20, width: int = 500) -> str:
-    """Return the last lines of a log for an error message: at most `count`, each cut to `width` characters."""
-    lines = (line if len(line) <= width else f"{line[:width]} …" for line in tail(path, count, size=1 << 16))
+    """Return the last lines of a log for an error message: at most `count`, each cut to `width` characters.
+
+    Progress is left out: it says nothing of what went wrong.
+    """
+    told = [line for line in tail(path, 1 << 16, size=1 << 16) if not line.startswith("[progress] ")]
+    lines = (line if len(line) <= width else f"{line[:width]} …" for line in told[-count:])
     return "\n".join(lines).strip("\n")

@@ -9,6 +9,7 @@ import json
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from typing import Any
 from ..configs import config
 from ..errors import InputError, LauncherError
 from .command import Command, Ref
-from .runner import remove, token, write_json
+from .runner import numbers, remove, token, write_json
 from .status import Status, state_of
 
 KEPT, KEPT_DAYS = 1000, 30
@@ -57,6 +58,23 @@ class Record:
         if self._submitted is None and not self.data.get("notify"):  # a runner that notifies has no scheduler
             self._submitted = str(_read(self.folder / "submitted.json").get("jobid") or "")
         return self._submitted or self.status().get("pid")
+
+    @property
+    def stopping(self) -> bool:
+        """Whether somebody asked for the job's end."""
+        return (self.folder / "stopping").exists()
+
+    def ask_to_end(self, wish: bool = True) -> None:
+        """Note that the job's end is asked for, or that this came to nothing.
+
+        Whoever sees the job gone knows why then, and a scheduler that starts it even so starts nothing.
+        """
+        note = self.folder / "stopping"
+        with suppress(OSError):
+            if wish:
+                note.touch(mode=0o600)
+            else:
+                note.unlink()
 
     def submitted(self, jobid: str) -> None:
         """Keep what the scheduler calls this job."""
@@ -235,4 +253,4 @@ def _read(path: Path) -> dict[str, Any]:
 
 def owner() -> dict[str, Any]:
     """This process, as job.json names it."""
-    return {"pid": os.getpid(), "created": token(os.getpid())}
+    return {"pid": os.getpid(), "created": token(os.getpid()), "numbers": numbers()}

@@ -12,6 +12,7 @@ import json
 import os
 import select
 import signal
+import stat
 import sys
 import time
 
@@ -43,6 +44,13 @@ def token(pid: int) -> str | None:
         return facts[2] if facts else None
     line = _ps("-p", str(pid), "-o", "stat=,lstart=").strip()
     return line.split(None, 1)[1] if line and not line.startswith("Z") else None
+
+
+def numbers() -> str:
+    """Return a name of the space that process numbers count in: where it is the same, a number means the same."""
+    if LINUX:
+        return BOOT + os.readlink("/proc/self/ns/pid")
+    return os.uname().nodename
 
 
 def _stat(pid: str) -> tuple[int, int, str] | None:
@@ -190,6 +198,17 @@ def port_holder(port: int) -> tuple[int, str] | None:
     return None
 
 
+def drain(link: Any, limit: int = 1 << 16, seconds: float = 1.0) -> None:
+    """Read on until the other side ends: it would take a connection that is closed with data unread for an error."""
+    end = time.monotonic() + seconds
+    while limit > 0 and time.monotonic() < end:
+        link.settimeout(seconds)
+        piece = link.recv(limit)
+        if not piece:
+            return
+        limit -= len(piece)
+
+
 def encode(text: str) -> bytes:
     """Return the bytes that a launcher's string stands for."""
     return text.encode("utf-8", "surrogateescape")
@@ -227,7 +246,7 @@ class Runner:
         self.folder = folder
         with open(os.path.join(folder, "job.json")) as file:
             self.job = json.load(file)
-        self.owner = (self.job.get("owner") or {}).get("pid")
+        self.owner, self.line = self.find_owner(self.job.get("owner") or {})
         self.host = self.job.get("host") or "127.0.0.1"
         self.grace = float(self.job.get("grace", 5))
         self.log = os.open(os.path.join(folder, "output.log"), os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
@@ -246,11 +265,17 @@ class Runner:
 
     def run(self) -> int:
         self.prepare()
+        name = ""
         try:
+            if os.path.exists(os.path.join(self.folder, "stopping")):
+                raise Ended("stopped", "Cancelled")  # while it waited in a queue
             self.reserve()
             for step in self.job["steps"]:
                 name = step.get("name") or os.path.basename(str(step["argv"][0]))
                 self.step(step, name, last=step is self.job["steps"][-1])
+            result = self.job.get("result")
+            if isinstance(result, str) and os.path.isabs(result) and not os.path.lexists(encode(result)):
+                raise Ended("step '%s' ended well but did not make %s" % (name, result), exit_code=0)
             end = Ended(None, "Done", exit_code=0)
         except Ended as reached:
             end = reached
@@ -289,6 +314,17 @@ class Runner:
             self.subreaper = self.prctl(36, 1, 0, 0, 0) == 0  # PR_SET_CHILD_SUBREAPER
         if self.job.get("notify"):
             os.set_blocking(1, False)
+
+    @staticmethod
+    def find_owner(told: dict[str, Any]) -> tuple[dict[str, Any] | None, bool]:
+        """Return the owner, if its life can be looked up from here, and whether stdin's end means its death."""
+        if not told:
+            return None, False
+        seen = told.get("numbers") in (None, numbers())
+        kind = os.fstat(0).st_mode
+        pipe = stat.S_ISFIFO(kind) or stat.S_ISSOCK(kind)
+        # a scheduler may give its job any stdin: it is the owner's if this is its child, or else the only sign of it
+        return (told if seen else None), pipe and (not seen or os.getppid() == told["pid"])
 
     def told(self, *_: object) -> None:
         self.terms += 1
@@ -458,16 +494,17 @@ class Runner:
         """Raise Ended if somebody wants this job to end."""
         if self.terms:
             raise Ended("stopped", "Cancelled")
-        if self.owner and os.getppid() != self.owner:
+        owner = self.owner
+        if owner and os.getppid() != owner["pid"] and token(owner["pid"]) != owner.get("created", 0):
             self.lost()
 
     def lost(self) -> None:
-        self.owner, self.grace = None, min(self.grace, 1.0)
+        self.owner, self.line, self.grace = None, False, min(self.grace, 1.0)
         raise Ended("owner died", "Cancelled")
 
     def sleep(self, seconds: float) -> None:
         """Sleep until a signal, a child's end, the service's answer, the owner's death or the time is over."""
-        ready = select.select([self.wake] + ([0] if self.owner else []), [], [], max(seconds, 0))[0]
+        ready = select.select([self.wake] + ([0] if self.line else []), [], [], max(seconds, 0))[0]
         if self.wake in ready:
             os.read(self.wake, 4096)
         if 0 in ready and not os.read(0, 4096):
@@ -484,14 +521,23 @@ class Runner:
             try:
                 with socket.create_connection((host, port), timeout=5) as link:
                     link.sendall(request.encode())
-                    answer = link.recv(64).split(None, 2)
-                if len(answer) > 1 and answer[0].startswith(b"HTTP/") and answer[1].startswith(b"2"):
-                    self.answer = "ready"
-                    os.write(self.bell, b"!")
-                    return
-                self.answer = b" ".join(answer[:2]).decode("ascii", "replace") or "an empty answer"
+                    head = piece = link.recv(4096)
+                    while piece and b"\n" not in head and len(head) < 4096:
+                        piece = link.recv(4096)
+                        head += piece
+                    answer = head.split(None, 2)
+                    if len(answer) > 1 and answer[0].startswith(b"HTTP/") and answer[1].startswith(b"2"):
+                        self.answer = "ready"
+                        os.write(self.bell, b"!")
+                    else:
+                        self.answer = b" ".join(answer[:2]).decode("ascii", "replace") or "an empty answer"
+                    drain(link)
             except OSError as error:
+                if self.answer == "ready":
+                    return
                 self.answer = error.strerror or str(error)
+            if self.answer == "ready":
+                return
             time.sleep(pause)
             pause = min(pause * 1.3, 0.5)
 

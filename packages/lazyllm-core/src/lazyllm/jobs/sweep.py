@@ -37,11 +37,26 @@ def settle(record: Record) -> dict[str, Any]:
         status = record.status()
         if not state_of(status).ended:
             sweep(record, status)
-            status = record.finish(Status.Failed, "runner died")
+            status = record.finish(*gone(record, "runner died"))
     elif here(record.data) and not record.jobid and _abandoned(record):
         sweep(record, {})
-        status = record.finish(Status.Failed, "never started")
+        status = record.finish(*gone(record, "never started"))
     return status
+
+
+def gone(record: Record, otherwise: str) -> tuple[Status, str]:
+    """Return the end, with its reason, of a job that is gone without a word: what was asked for, or else a failure."""
+    return (Status.Cancelled, "stopped") if record.stopping else (Status.Failed, otherwise)
+
+
+def signal_runner(status: dict[str, Any], force: bool) -> bool:
+    """Have the runner end its job, if it lives on this machine; False if it does not. With `force` it kills at once."""
+    if not here(status) or not runner_alive(status):
+        return False
+    # two different signals: of two equal ones the second may be lost
+    for number in (signal.SIGTERM, signal.SIGINT)[: 1 + force]:
+        kill(status["runner_pid"], status["runner_created"], number)
+    return True
 
 
 def _abandoned(record: Record) -> bool:

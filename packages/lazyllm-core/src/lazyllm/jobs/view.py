@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..common.log import LOG
 from ..configs import config
 from ..errors import JobError
 from .command import Command
 from .output import last_words, tail
 from .record import Record
 from .status import Status, state_of
-from .sweep import settle
+from .sweep import gone, settle
 
 if TYPE_CHECKING:
     from .launcher import LazyLLMLaunchersBase
@@ -35,6 +36,7 @@ class JobView:
         self.name = name
         self.record = record
         self._status: dict[str, Any] = {}
+        self._doubted = False
 
     def __repr__(self) -> str:
         return f"<Job {self.name!r} {self.id or 'not started'} {self.status}>"
@@ -131,13 +133,38 @@ class JobView:
         self._status = settle(record)
         if (state := state_of(self._status)).ended:
             return state
-        asked = self.launcher.query(self)
+        asked = self._asked()
         if asked is None or not asked.ended:
             return asked or state
         self._status = settle(record)  # the runner may have written its last word meanwhile
         if not state_of(self._status).ended:
-            self._status = record.finish(Status.Failed if asked is Status.Done else asked, "runner died")
+            self._status = self._end_as(asked)
         return state_of(self._status)
+
+    def _asked(self) -> Status | None:
+        """Return what the launcher says; None if it cannot tell, an error of its own included."""
+        try:
+            told = self.launcher.query(self)
+            return None if told is None else Status(told)
+        except Exception as error:
+            self._doubt(error)
+            return None
+
+    def _doubt(self, error: Exception) -> None:
+        """Log, once for this job, why its launcher cannot tell how it stands."""
+        if not self._doubted:
+            self._doubted = True
+            who, words = self.launcher.short_name(), str(error) or type(error).__name__
+            LOG.warning("launchers.%s cannot tell how job %s stands (%s); it will be asked again.", who, self.id, words)
+
+    def _end_as(self, asked: Status) -> dict[str, Any]:
+        """Write the end of a job that its launcher says is over, though no runner has written one."""
+        record = self._started()
+        ran = bool(self._status.get("runner_pid"))
+        state, reason = gone(record, "runner died" if ran else "the launcher dropped it before it ran")
+        if asked is Status.Cancelled and not record.stopping:
+            state, reason = asked, "cancelled under its launcher"
+        return record.finish(state, reason)
 
     def _error(self) -> JobError:
         """Return the error that says how the job ended, with its last lines."""

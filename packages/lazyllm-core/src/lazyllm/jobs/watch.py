@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ..common.log import LOG
 from .display import Display
+from .naming import label_of
 from .output import Follower
 
 if TYPE_CHECKING:
@@ -17,6 +19,8 @@ LOOK = 0.1
 """Seconds between two looks at a job's output."""
 FLOOD = 1 << 18
 """Unread bytes from which on only the last lines are shown; hooks and the log get all."""
+
+_labels: set[str] = set()
 
 
 class Watcher:
@@ -47,23 +51,38 @@ class Watcher:
     def _follow(self) -> None:
         job = self._job
         follower = Follower(job.log)
-        display = None if job.quiet else Display(job.name if len(job.name) <= 24 else str(job.id))
+        display = None if job.quiet else Display(_label(job))
         ended = False
         try:
             while not ended:
-                if job.launcher.watch(job, LOOK):
+                if self._news_came():
                     ended = job.status.ended
                     with self._news:
                         self._news.notify_all()
                 if ended:
-                    job.launcher.release(job)
+                    self._release()
                 self._pass_on(follower, display, ended)
         finally:
             if display:
                 display.close()
+                _labels.discard(display.name)
             with self._news:
                 self.over = True
                 self._news.notify_all()
+
+    def _news_came(self) -> bool:
+        try:
+            return self._job.launcher.watch(self._job, LOOK)
+        except Exception as error:
+            self._job._doubt(error)
+            time.sleep(LOOK)
+            return True
+
+    def _release(self) -> None:
+        try:
+            self._job.launcher.release(self._job)
+        except Exception as error:
+            LOG.warning("launchers.%s could not let go of job %s: %s", *_who(self._job), error)
 
     def _pass_on(self, follower: Follower, display: Display | None, final: bool) -> None:
         flood = follower.behind > FLOOD
@@ -77,6 +96,19 @@ class Watcher:
                 _call(hook, line, self._job.name)
             if display and not (flood and hooks):
                 display.line(line)
+
+
+def _label(job: Job) -> str:
+    """Return what tells this job's lines from those of others that this process shows."""
+    label = label_of(job.name, str(job.id), job.command)
+    if label in _labels:
+        label = str(job.id)
+    _labels.add(label)
+    return label
+
+
+def _who(job: Job) -> tuple[str, str]:
+    return job.launcher.short_name(), f"{job.id} ({job.name})"
 
 
 def _call(hook: Callable[[str], Any], line: str, name: str) -> None:

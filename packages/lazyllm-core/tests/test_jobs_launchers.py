@@ -1,0 +1,351 @@
+"""Launchers of plugins: their arguments, their faults, jobs that their queue holds, and what is left without them."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from lazyllm.cli import run
+from lazyllm.configs import config
+from lazyllm.errors import ConfigError, InputError, JobError, LauncherError
+from lazyllm.jobs import manage, record, runner
+from lazyllm.jobs.command import Command, Step
+from lazyllm.jobs.job import Job
+from lazyllm.jobs.launcher import LazyLLMLaunchersBase
+from lazyllm.jobs.status import Status
+from lazyllm.launcher import RemoteLauncher, resolve_launcher
+
+
+class TraylikeLauncher(LazyLLMLaunchersBase):
+    """A queue whose state the test sets; what is submitted waits until `go`, and runs as nobody's child."""
+
+    state = {}
+    faults = {}
+    grace = 0.5
+
+    def __init__(self, sync=True, queue="main"):
+        super().__init__(sync)
+        self.queue = queue
+
+    def _fault(self, name):
+        if self.faults.get(name):
+            self.faults[name] -= 1
+            raise OSError(f"{name} does not answer")
+
+    def environment(self):
+        self._fault("environment")
+        return {}
+
+    def submit(self, job):
+        self._fault("submit")
+        self.state[f"n{job.id}"] = Status.InQueue
+        return f"n{job.id}"
+
+    def query(self, job):
+        self._fault("query")
+        return self.state.get(job.jobid)
+
+    def cancel(self, job, force=False):
+        self._fault("cancel")
+
+    def release(self, job):
+        self._fault("release")
+
+    def go(self, job):
+        self.state[job.jobid] = Status.Running
+        detach = "import subprocess, sys; subprocess.Popen(sys.argv[1:], start_new_session=True)"
+        subprocess.run([sys.executable, "-c", detach, *job.runner_argv()], stdin=subprocess.DEVNULL, check=True)
+
+
+class OwnedtrayLauncher(TraylikeLauncher):
+    owned = True
+
+
+@pytest.fixture(autouse=True)
+def fresh():
+    TraylikeLauncher.state.clear()
+    TraylikeLauncher.faults.clear()
+    yield
+    for found in manage.ps(running=True):
+        manage.stop(found.id, force=True)
+
+
+@pytest.fixture
+def tray():
+    return TraylikeLauncher(sync=False)
+
+
+@pytest.fixture
+def orphan(tray):
+    """A function that makes a record whose launcher is not installed."""
+
+    def make(argv=("sleep", "300"), go=False):
+        job = tray.makejob(list(argv))
+        tray.launch(job)
+        if go:
+            tray.go(job)
+            job.wait_ready(20)
+        path = job.record.folder / "job.json"
+        runner.write_json(str(path), {**json.loads(path.read_text()), "launcher": "vanished"})
+        return record.Record(job.record.folder)
+
+    return make
+
+
+def until(condition, seconds=20.0):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.02)
+
+
+def test_the_configured_launcher_gets_what_it_takes():
+    with config.override(launcher="traylike"):
+        made = RemoteLauncher()
+        assert type(made) is TraylikeLauncher and made.sync is False and made.queue == "main"
+        assert RemoteLauncher(True, "fast").queue == "fast" and RemoteLauncher(True).sync is True
+        assert resolve_launcher(None, sync=True, ngpus=1).sync is True
+        with pytest.raises(InputError, match="launchers.traylike has no argument 'ngpus'.*\n.*It takes: sync, queue"):
+            RemoteLauncher(ngpus=1)
+        with pytest.raises(InputError, match=r"no argument 'queu'. Did you mean 'queue'\?"):
+            RemoteLauncher(queu="x")
+    with config.override(launcher="remote"), pytest.raises(ConfigError, match="stands for whatever"):
+        RemoteLauncher()
+
+
+def test_a_method_is_lacking():
+    class _Half(LazyLLMLaunchersBase):
+        def submit(self, job): ...
+
+        def query(self, job): ...
+
+    with pytest.raises(LauncherError, match="lacks the method 'cancel'"):
+        _Half()
+
+
+@pytest.mark.parametrize("method", ["submit", "environment"])
+def test_faults_at_the_start_name_the_launcher(tray, method):
+    tray.faults[method] = 1
+    job = tray.makejob(["true"])
+    with pytest.raises(LauncherError, match=f"launchers.traylike .* job 'true': OSError: {method} does not answer"):
+        job.start()
+    if method == "submit":
+        assert job.status is Status.Failed and "submit does not answer" in job.details()["reason"]
+    else:
+        assert manage.ps() == []
+
+
+def test_a_query_that_fails_is_asked_again(tray, caplog):
+    import logging
+
+    job = tray.makejob(["true"])
+    tray.launch(job)
+    logging.getLogger("lazyllm").addHandler(caplog.handler)
+    tray.faults.update(query=3, release=1)
+    tray.go(job)
+    assert job.wait(20) is Status.Done
+    logging.getLogger("lazyllm").removeHandler(caplog.handler)
+    assert caplog.text.count("launchers.traylike cannot tell how job") == 1 and "Traceback" not in caplog.text
+    tray.state[job.jobid] = "nonsense"
+    assert Job.adopt(record.Record(job.record.folder)).status is Status.Done
+
+
+def test_jobs_of_other_launchers_live_on(tray):
+    job = tray.makejob(["true"])
+    tray.launch(job)
+    assert job.record.data["detached"] is True and job.record.data["owner"] is None
+
+
+def test_a_job_that_waits_is_cancelled(tray):
+    job = tray.makejob(["true"])
+    tray.launch(job)
+    job.ask_to_end()
+    tray.state[job.jobid] = Status.Failed
+    job.stop()
+    assert job.status is Status.Cancelled and job.details()["reason"] == "stopped"
+    assert job.wait(5) is Status.Cancelled
+
+
+@pytest.mark.parametrize(
+    "word, state, reason",
+    [
+        (Status.Failed, Status.Failed, "the launcher dropped it before it ran"),
+        (Status.Done, Status.Failed, "the launcher dropped it before it ran"),
+        (Status.Cancelled, Status.Cancelled, "cancelled under its launcher"),
+    ],
+)
+def test_a_job_that_never_ran(tray, word, state, reason):
+    job = tray.makejob(["true"])
+    tray.launch(job)
+    tray.state[job.jobid] = word
+    with pytest.raises(JobError, match=reason):
+        job.wait(20)
+    assert job.status is state
+
+
+def test_an_owned_job_of_a_queue():
+    tray = OwnedtrayLauncher(sync=False)
+    job = tray.makejob(["sh", "-c", "sleep 1; echo done"])
+    tray.launch(job)
+    assert job.jobid == f"n{job.id}" and job.status is Status.InQueue and job.record.data["detached"] is False
+    tray.go(job)
+    assert job.wait(20) is Status.Done and job.output() == "done\n"
+
+
+@pytest.mark.faults
+def test_an_owned_job_of_a_queue_ends_with_its_owner():
+    script = f"""
+import importlib.util, os, sys, time
+spec = importlib.util.spec_from_file_location("launchers_of_the_test", {__file__!r})
+module = importlib.util.module_from_spec(spec); sys.modules[spec.name] = module; spec.loader.exec_module(module)
+tray = module.OwnedtrayLauncher(sync=False)
+job = tray.makejob(["sleep", "300"]); tray.launch(job); tray.go(job); job.wait_ready(20)
+print(job.details()["pid"], flush=True); time.sleep(300)
+"""
+    owner = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    pid = int(owner.stdout.readline())
+    time.sleep(0.7)
+    assert runner.token(pid)
+    owner.kill()
+    owner.wait()
+    until(lambda: runner.token(pid) is None, 2.2)
+    (found,) = record.records()
+    until(lambda: found.state.ended)
+    assert found.status()["reason"] == "owner died"
+
+
+def test_a_dead_queue_with_the_runner_here(tray):
+    job = tray.makejob(["sh", "-c", "trap '' TERM; while :; do sleep 0.1; done"])
+    tray.launch(job)
+    tray.go(job)
+    job.wait_ready(20)
+    begun = time.monotonic()
+    assert manage.stop(job.id, force=True).state is Status.Cancelled
+    assert time.monotonic() - begun < 3
+
+
+def test_a_queue_that_cannot_cancel(tray):
+    job = tray.makejob(["sleep", "300"])
+    tray.launch(job)
+    tray.faults["cancel"] = 9
+    with pytest.raises(LauncherError, match="could not cancel job .* cancel does not answer"):
+        manage.stop(job.id)
+    assert job.status is Status.InQueue and not job.record.stopping
+    told = manage.stop(job.id, force=True)
+    assert told.state is Status.Cancelled and told.reason == "stopped before it ran; its launcher did not confirm it"
+    tray.go(job)  # it comes after all, and starts nothing
+    until(lambda: job.record.status().get("runner_pid") and job.record.state.ended)
+    assert job.record.state is Status.Cancelled and job.record.status()["pid"] is None
+
+
+def test_a_running_job_elsewhere_whose_queue_cannot_cancel(tray):
+    job = tray.makejob(["sleep", "300"])
+    tray.launch(job)
+    told = {"state": "Running", "node": "elsewhere", "runner_pid": 1, "runner_created": "x", "pid": 1}
+    runner.write_json(str(job.record.folder / "status.json"), told)
+    tray.faults["cancel"] = 9
+    with pytest.raises(LauncherError, match="cancel does not answer"):
+        manage.stop(job.id)
+    told = manage.stop(job.id, force=True)
+    assert told.state is Status.Failed and "given up" in told.reason and "cancel does not answer" in told.reason
+
+
+def test_a_running_job_whose_queue_cannot_cancel(tray):
+    job = tray.makejob(["sleep", "300"])
+    tray.launch(job)
+    tray.go(job)
+    job.wait_ready(20)
+    tray.faults["cancel"] = 9
+    assert manage.stop(job.id).state is Status.Cancelled
+
+
+def test_stop_without_the_launcher(orphan):
+    runs, waits = orphan(go=True), orphan()
+    assert manage.stop(runs.id).state is Status.Cancelled
+    assert runner.token(runs.status()["pid"]) is None
+    told = manage.stop(waits.id)
+    assert (told.state, told.reason) == (Status.Failed, "its launcher vanished is not installed")
+
+
+def test_reap_without_the_launcher(orphan):
+    runs, waits = orphan(go=True), orphan()
+    (report,) = manage.reap()
+    assert (report.id, report.reason) == (waits.id, "its launcher vanished is not installed")
+    assert manage.find(runs.id).state is Status.Running
+
+
+def test_a_job_elsewhere_without_the_launcher(orphan, capsys):
+    far = orphan()
+    told = {"state": "Running", "node": "elsewhere", "runner_pid": 1, "runner_created": "x", "pid": 1}
+    runner.write_json(str(far.folder / "status.json"), told)
+    with pytest.raises(JobError, match="cannot be reached from here") as caught:
+        manage.stop(far.id)
+    assert f"lazyllm stop --force {far.id}" in caught.value.hint and far.state is Status.Running
+    assert run(["stop", "--force", far.id]) == 0
+    assert f"{far.id}  Failed  its launcher vanished is not installed" in capsys.readouterr().out
+
+
+def test_stop_all_goes_on_after_a_failure(tray, orphan, capsys):
+    far = orphan()
+    told = {"state": "Running", "node": "elsewhere", "runner_pid": 1, "runner_created": "x", "pid": 1}
+    runner.write_json(str(far.folder / "status.json"), told)
+    near = tray.makejob(["sleep", "300"])
+    tray.launch(near)
+    tray.go(near)
+    near.wait_ready(20)
+    capsys.readouterr()
+    assert run(["stop", "--all", "--json"]) == 1
+    first, second = json.loads(capsys.readouterr().out)
+    assert first["id"] == far.id and "cannot be reached" in first["error"]
+    assert second["id"] == near.id and second["state"] == "Cancelled"
+    assert run(["stop", "--all"]) == 1
+    assert "error:" in capsys.readouterr().err
+    assert run(["stop", "--all", "--force"]) == 0
+
+
+@pytest.mark.parametrize(
+    "argv, name",
+    [
+        (["/usr/bin/python3.11", "-u", "-m", "my.module", "x"], "my.module"),
+        (["python", "-X", "dev", "-W", "error", "/a/b/train.py", "-m", "x"], "train.py"),
+        (["python3", "-Im", "json.tool"], "json.tool"),
+        (["python3", "-c", "pass", "x.py"], "python3"),
+        (["python3"], "python3"),
+        (["pythonic", "-m", "x"], "pythonic"),
+        (["/bin/echo", "x"], "echo"),
+    ],
+)
+def test_names(tray, argv, name):
+    assert tray.makejob(argv).name == name
+
+
+def test_a_single_step_and_what_is_none():
+    assert Command(Step(["true"])).steps == (Step(["true"]),)
+    for wrong in ("true", ["true"], 3, [["true"]]):
+        with pytest.raises(InputError, match="steps are Step objects"):
+            Command(wrong)
+    with pytest.raises(InputError, match="not one string"):
+        Step("echo hello")
+
+
+def test_a_command_for_programs():
+    from lazyllm.jobs.command import Ref
+
+    steps = (Step(["a b", Ref("port", "port")]), Step(["c", os.fsdecode(b"\xff")]))
+    command = Command(steps, ports={"port": None}, env={"A": "1"}, secrets={"K": "hush"}, result="/r")
+    found = command.describe()
+    assert found["argv"] == [["a b", "<port>"], ["c", "\udcff"]] and found["ports"] == {"port": None}
+    assert found["command"] == "A=1 'a b' <port>\nA=1 c '\\udcff'" and "hush" not in json.dumps(found)
+
+
+def test_signals_reach_only_this_machine():
+    from lazyllm.jobs.sweep import signal_runner
+
+    me = {"node": "elsewhere", "runner_pid": os.getpid(), "runner_created": runner.token(os.getpid())}
+    assert signal_runner(me, force=True) is False
+    assert signal_runner({"node": os.uname().nodename}, force=True) is False
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
