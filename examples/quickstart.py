@@ -18,9 +18,9 @@ from lazyllm import AlpacaPrompter, JsonFormatter, TrainableModule, deploy, fine
 
 HERE = Path(__file__).resolve().parent
 TINY = {
-    "batch_size": 10,
-    "micro_batch_size": 10,
-    "num_epochs": 60,
+    "batch_size": 6,
+    "micro_batch_size": 6,
+    "num_epochs": 90,
     "learning_rate": 5e-3,
     "lora_r": 16,
     "val_set_size": 0,
@@ -51,7 +51,7 @@ def make_tiny_base(folder: Path, rows: list[dict[str, str]]) -> None:
     prompter = AlpacaPrompter("{instruction}")
     prompts = [prompter.generate_prompt({"instruction": row["instruction"]}) for row in rows]
     answers = [row["output"] for row in rows]
-    make_base(folder, prompts, answers[7:] + answers[:7])
+    make_base(folder, prompts, answers[5:] + answers[:5])
 
 
 def main() -> None:

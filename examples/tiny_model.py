@@ -49,7 +49,7 @@ def make_model(tokenizer: Any) -> Any:
     )
 
 
-def make_base(folder: Path, prompts: Sequence[str], answers: Sequence[str], steps: int = 60, seed: int = 0) -> None:
+def make_base(folder: Path, prompts: Sequence[str], answers: Sequence[str], steps: int = 110, seed: int = 0) -> None:
     """Write a base model to `folder` that has learnt to answer each prompt with the answer in the same place."""
     import torch
 

@@ -20,12 +20,16 @@ TRAINING = [
     "--micro-batch-size",
     "6",
     "--num-epochs",
-    "80",
+    "170",
     "--learning-rate",
     "5e-3",
     "--lora-r",
     "16",
 ]
+PROMPT = (
+    "Below is an instruction that describes a task. Write a response that appropriately completes the request.\n\n"
+    "### Instruction:\n{}\n\n### Response:\n"
+)
 HOSTILE = "räd; $(touch pwned) 'q\" \n名"
 
 
@@ -51,12 +55,13 @@ def marked(job: str) -> list[int]:
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny base model with wrong answers, in a folder whose name hurts."""
     folder = tmp_path_factory.mktemp("base") / HOSTILE
-    prompts = [f"### Instruction:\n{row['instruction']}\n\n### Response:\n" for row in ROWS]
+    prompts = [PROMPT.format(row["instruction"]) for row in ROWS]
     script = (
         "import json, sys; from pathlib import Path; from tiny_model import make_base;"
         "make_base(Path(sys.argv[1]), *json.loads(sys.argv[2]))"
     )
-    given = json.dumps([prompts, [row["output"] for row in ROWS]])
+    answers = [row["output"] for row in ROWS]
+    given = json.dumps([prompts, answers[2:] + answers[:2]])
     env = {**os.environ, "PYTHONPATH": str(EXAMPLES), "OMP_NUM_THREADS": "1"}
     subprocess.run([sys.executable, "-c", script, str(folder), given], env=env, check=True, capture_output=True)
     return folder
