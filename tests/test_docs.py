@@ -20,9 +20,11 @@ def examples(page: str) -> str:
 
 @pytest.fixture
 def model_folder(tmp_path: Path) -> str:
+    folder = tmp_path / "model"
+    folder.mkdir()
     for name, text in (("config.json", "{}"), ("model.safetensors", ""), ("tokenizer.json", "")):
-        (tmp_path / name).write_text(text)
-    return str(tmp_path)
+        (folder / name).write_text(text)
+    return str(folder)
 
 
 def test_the_examples_for_plugin_authors(model_folder: str, tmp_path: Path) -> None:

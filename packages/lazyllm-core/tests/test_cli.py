@@ -59,16 +59,25 @@ def test_unknown_commands_name_the_nearest(capsys: pytest.CaptureFixture[str]) -
 
 
 def test_a_dry_run_shows_the_command_and_starts_nothing(
-    model: str, tmp_path: Path, lazyllm_home: Path, capfd: pytest.CaptureFixture[str]
+    model: str,
+    tmp_path: Path,
+    lazyllm_home: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     out = str(tmp_path / "out")
     args = ["finetune", model, "--method", "toy", "--data", "d a.json", "--out", out, "--lora-r", "16", "--dry-run"]
     assert run(args) == 0
-    told = "".join(capfd.readouterr())
+    told = capfd.readouterr().out
     assert f"toy-train '{model}' 'd a.json' 16" in told
     assert "hush" not in told
     assert run(["deploy", model, "--engine", "toy", "--dry-run"]) == 0
-    assert f"toy-serve '{model}' <host> <port>" in "".join(capfd.readouterr())
+    assert capfd.readouterr().out == f"toy-serve '{model}' <host> <port>\n"
+    assert run(["deploy", model, "--engine", "toy", "--dry-run", "--json"]) == 0
+    assert json.loads(capfd.readouterr().out)["argv"] == [["toy-serve", model, "<host>", "<port>"]]
+    monkeypatch.setenv("LAZYLLM_MODE", "display")
+    assert run(["deploy", model, "--engine", "toy"]) == 0
+    assert capfd.readouterr().out == f"toy-serve '{model}' <host> <port>\n"
     assert not (lazyllm_home / "jobs").exists() and not Path(out).exists()
 
 

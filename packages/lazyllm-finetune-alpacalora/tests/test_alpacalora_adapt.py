@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from lazyllm.errors import InputError
-from lazyllm_finetune_alpacalora.adapt import plan_batch, plan_deepspeed, plan_schedule, plan_validation
+from lazyllm_finetune_alpacalora.adapt import plan_batch, plan_deepspeed, plan_length, plan_schedule, plan_validation
 from lazyllm_finetune_alpacalora.params import DEFAULTS, DS_CONFIG, check_params
 from lazyllm_finetune_alpacalora.targets import Modules, parse_names, resolve
 
@@ -83,7 +83,21 @@ def test_defaults_stand_in_a_long_training() -> None:
     assert schedule.notes == ()
 
 
+def test_lengths_fit_the_models_positions() -> None:
+    assert plan_length(*params(), {}) == plan_length(*params(), {"n_positions": 2048}) == (1030, 1024, ())
+    cutoff, keep, notes = plan_length(*params(), {"text_config": {"max_position_embeddings": 512}})
+    assert (cutoff, keep, len(notes)) == (512, 512, 2)
+    assert plan_length(*params(filter_nums=2000), {"n_positions": 512})[:2] == (512, 2000)
+    with pytest.raises(InputError, match="cutoff_len=600 is more than the 512 positions"):
+        plan_length(*params(cutoff_len=600), {"n_positions": 512})
+    rotary = {"max_position_embeddings": 512, "rope_theta": 1e4}
+    cutoff, keep, notes = plan_length(*params(cutoff_len=600), rotary)
+    assert (cutoff, keep, len(notes)) == (600, 1024, 1)
+
+
 def test_explicit_steps_are_obeyed_or_refused() -> None:
+    with pytest.raises(InputError, match="eval_steps=3, but of 10 samples none is held out"):
+        plan_schedule(*params(eval_steps=3), train=10, held_out=0, batch=plan_batch(*params()))
     given = params(max_steps=7, save_steps=3, warmup_steps=5)
     schedule = plan_schedule(*given, train=10, held_out=2, batch=plan_batch(*given))
     assert (schedule.total, schedule.warmup, schedule.save_steps, schedule.eval_steps) == (7, 5, 3, 3)
@@ -126,6 +140,9 @@ def test_deepspeed_is_for_several_processes_and_where_it_is_installed() -> None:
         {"eval_steps": 5, "val_set_size": 0},
         {"warmup_steps": -1},
         {"seed": -1},
+        {"seed": 2**32},
+        {"batch_size": 10**30},
+        {"deepspeed": "a\0"},
         {"train_on_inputs": "no"},
         {"nccl_port": 70000},
         {"deepspeed": "/nowhere/ds.json"},

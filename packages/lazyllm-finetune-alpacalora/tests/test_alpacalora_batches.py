@@ -30,6 +30,6 @@ def test_batches_are_padded_masked_and_ordered_alike(tmp_path: Path) -> None:
     plain = sum(max(lengths[at : at + 4]) * 4 for at in range(0, 64, 4)) - sum(lengths)
     assert padding < plain
 
-    draw_curve([{"step": 1, "loss": 2.0}, {"step": 2, "loss": 1.0, "eval_loss": 1.5}], tmp_path / "x.png", "x")
+    draw_curve([{"step": 1, "loss": 2.0}, {"step": 2, "loss": 1.0, "eval_loss": 1.5}], tmp_path / "x.png", r"$\a$ 名")
     assert (tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")
     assert [p.name for p in tmp_path.glob("*.png")] == ["x.png"]

@@ -65,6 +65,13 @@ def test_messages_are_their_own_kind(tmp_path: Path) -> None:
         ("a.json", json.dumps([{"messages": [{"role": "assistent", "content": "x"}]}]), ["message 1", "'assistant'"]),
         ("a.json", json.dumps([{"messages": [{"role": "user", "content": "x"}]}]), ["no assistant"]),
         ("a.json", json.dumps([{"messages": [{"role": "user", "text": "x"}]}]), ["'content'", "text"]),
+        ("a.json", json.dumps([{**CHAT, "tools": "[]"}]), ["record 1", "'tools' must be a list"]),
+        ("a.json", '[{"instruction": "a\\ud800", "output": "b"}]', ["record 1", "half a character", "position 1"]),
+        ("a.json", "null", ["holds null; expected a list"]),
+        ("a.json", f'[{{"instruction": "a", "output": {"9" * 5000}}}]', ["line 1", "digits"]),
+        ("a.json", "[" * 100_000, ["nested too deeply"]),
+        ("a.jsonl", json.dumps(GOOD, indent=1), ["line 1", "one record a line"]),
+        ("a.jsonl", f"{json.dumps(GOOD)}\n[1]\n", ["line 2 is a list"]),
     ],
 )
 def test_bad_data_is_refused_with_its_place(tmp_path: Path, name: str, text: str, parts: list[str]) -> None:
@@ -81,11 +88,35 @@ def test_a_missing_file_names_its_nearest_neighbour(tmp_path: Path) -> None:
         list(read(tmp_path / "trian.json"))
 
 
-def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
-    file = tmp_path / "x.jsonl"
-    file.write_bytes(b'{"instruction": "\xff"}')
-    with pytest.raises(DataError, match="UTF-8"):
+@pytest.mark.parametrize("name", ["x.jsonl", "x.json"])
+def test_bytes_that_are_no_text_are_refused_with_their_line(tmp_path: Path, name: str) -> None:
+    file = tmp_path / name
+    lines = [json.dumps(GOOD).encode(), '{"instruction": "é", "output": ""}'.encode("latin-1")]
+    file.write_bytes(b"\n".join(lines) if name == "x.jsonl" else b"[" + b",\n".join(lines) + b"]")
+    with pytest.raises(DataError, match=r"not UTF-8 text: line 2 has the byte 0xe9(.|\n)*iconv"):
         list(read(file))
+
+
+def test_line_ends_of_every_system(tmp_path: Path) -> None:
+    file = tmp_path / "x.jsonl"
+    odd = {"instruction": "a\u2028b", "output": "c\x85d"}
+    file.write_bytes(b"\xef\xbb\xbf" + b"\r\n".join(json.dumps(r, ensure_ascii=False).encode() for r in (GOOD, odd)))
+    assert list(read(file)) == [GOOD, odd]
+
+
+def test_a_folders_hidden_files_are_left_out(tmp_path: Path) -> None:
+    put(tmp_path, "a.JSON", json.dumps([GOOD]))
+    put(tmp_path, ".ipynb_checkpoints/a-checkpoint.json", json.dumps([GOOD]))
+    put(tmp_path, ".b.jsonl", "{")
+    assert list(read(tmp_path)) == [GOOD]
+
+
+def test_a_pipe_is_refused(tmp_path: Path) -> None:
+    import os
+
+    os.mkfifo(tmp_path / "x.json")
+    with pytest.raises(DataError, match="no regular file"):
+        list(read(tmp_path / "x.json"))
 
 
 def test_lines_are_checked_in_linear_time(tmp_path: Path) -> None:

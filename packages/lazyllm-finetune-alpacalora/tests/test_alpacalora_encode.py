@@ -135,9 +135,15 @@ def test_a_template_that_refuses_the_messages_is_named(tmp_path: Path, tokenizer
         encoder(tokenizer, "messages").encode([{"messages": [{"role": "assistant", "content": "x"}]}])
 
 
+def test_a_template_that_does_not_parse_is_named(tmp_path: Path, tokenizer_maker: Any) -> None:
+    with pytest.raises(DataError, match="chat template does not take these messages"):
+        turn_end(tokenizer_maker(tmp_path, "{% for"))
+
+
 def test_a_template_of_ones_own(tmp_path: Path) -> None:
     file = tmp_path / "mine.json"
     file.write_text(json.dumps({"prompt_input": "{input}|{instruction}=", "prompt_no_input": "{instruction}="}))
+    assert load_template(str(file)).name == str(file)
     assert load_template(str(file)).prompt(INPUT) == "b a {instruction}|Sort.="
     file.write_text(json.dumps({"prompt_input": "{input}", "prompt_no_input": "x"}))
     with pytest.raises(InputError, match=r"'prompt_input'.*\{instruction\} and \{input\}"):

@@ -40,8 +40,10 @@ def test_a_killed_training_resumes_and_gets_the_answers_right(
     output = steps.run("train")
     assert "Resuming from step 2" in output or "Resuming from step 3" in output
     curve = [json.loads(line) for line in (out / "train_log.jsonl").read_text().splitlines()]
-    assert [line["step"] for line in curve] == [1, 10, 20, 30, 40, 50, 60]
+    assert [line["step"] for line in curve] == [1, *range(3, 61, 3)]
 
+    measured = json.loads((out / "summary.json").read_text())
+    assert measured["tokens"] > 0
     # the second kill: while the merged folder is being made
     kill_when(steps.start("merge"), lambda: (out / ".lazyllm_merge.partial").exists())
     assert not (out / "lazyllm_merge").exists()
@@ -50,6 +52,11 @@ def test_a_killed_training_resumes_and_gets_the_answers_right(
     steps = steps_of(command)
     assert "Resuming from step 60" in steps.run("train")
     assert not (out / ".lazyllm_merge.partial").exists()
+    again = json.loads((out / "summary.json").read_text())
+    assert [again[key] for key in ("run", "tokens", "seconds")] == [
+        measured[key] for key in ("run", "tokens", "seconds")
+    ]
+    assert again["resumed_from_step"] == 60
     steps.run("merge")
     assert answers(command.result) == dict(pairs)
 

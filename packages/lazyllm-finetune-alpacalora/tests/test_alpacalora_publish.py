@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from lazyllm_finetune_alpacalora.companions import copy_companions, set_chat_tem
 from lazyllm_finetune_alpacalora.config import RunConfig
 from lazyllm_finetune_alpacalora.publish import MARK, fresh, publish_files, publish_folder, recover, write_text
 from lazyllm_finetune_alpacalora.runs import Run, clean, find_run, mark_complete
+
+PARAMS = {"lora_r": 8, "prompt_template_name": "alpaca", "deepspeed": ""}
 
 
 def folder(path: Path, **files: str) -> Path:
@@ -64,6 +67,17 @@ def test_files_among_others_count_only_with_the_last(tmp_path: Path, monkeypatch
     assert content(place) == {"log": "kept", "config": "new", "weights": "new", "z": "new"}
 
 
+def test_published_files_are_readable_as_the_umask_says(tmp_path: Path) -> None:
+    made = folder(tmp_path / ".new", weights="x")
+    (made / "weights").chmod(0o600)
+    before = os.umask(0o027)
+    try:
+        publish_folder(made, tmp_path / "place")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "place" / "weights").stat().st_mode & 0o777 == 0o640
+
+
 def test_a_text_that_cannot_be_written_leaves_the_former(tmp_path: Path) -> None:
     write_text(tmp_path / "x", "old")
     with pytest.raises(UnicodeEncodeError):
@@ -75,7 +89,7 @@ def test_a_text_that_cannot_be_written_leaves_the_former(tmp_path: Path) -> None
 def config(tmp_path: Path, alpaca_file: Path, empty_model: Path) -> RunConfig:
     root = tmp_path / "out"
     paths = {"root": str(root), "target_path": str(root / "lora"), "merge_path": str(root / "merge")}
-    return RunConfig(base_model=str(empty_model), data=str(alpaca_file), log_file="", params={"lora_r": 8}, **paths)
+    return RunConfig(base_model=str(empty_model), data=str(alpaca_file), log_file="", params=PARAMS, **paths)
 
 
 def checkpoint(config: RunConfig, step: int, run: Run | None) -> Path:
@@ -99,11 +113,16 @@ def test_a_killed_run_goes_on_from_its_last_whole_checkpoint(config: RunConfig) 
     assert not half.exists()
 
 
-@pytest.mark.parametrize("change", ["params", "data", "processes", "base"])
+@pytest.mark.parametrize("change", ["params", "data", "processes", "base", "template"])
 def test_another_run_never_takes_over_a_checkpoint(config: RunConfig, change: str) -> None:
+    mine = Path(config.data).with_name("mine.json")
+    mine.write_text("{}")
+    config = replace(config, params={**PARAMS, "prompt_template_name": str(mine)})
     old = checkpoint(config, 5, find_run(config, 1))
+    if change == "template":
+        mine.write_text("[]")
     if change == "params":
-        config = replace(config, params={"lora_r": 4})
+        config = replace(config, params={**PARAMS, "lora_r": 4})
     if change == "data":
         Path(config.data).write_text('[{"instruction": "x", "output": "y"}]')
     if change == "base":
@@ -150,6 +169,10 @@ def test_companions_come_along_but_never_weights(tmp_path: Path) -> None:
         **{"config.json": "new", "model.safetensors": "new"},
         **{"tokenizer.json": "t", "mine.txt": "m", "modeling.py": "p"},
     }
+    (base / "sub").mkdir()
+    (base / "sub" / "x.txt").write_text("deep")
+    copy_companions(base, folder(tmp_path / "deep"), "**/*.txt", code=False)
+    assert (tmp_path / "deep" / "sub" / "x.txt").read_text() == "deep"
     made = folder(tmp_path / "made", **{"config.json": "{}"})
     (base / "config.json").write_text('{"auto_map": {"AutoModel": "modeling.M"}}')
     copy_companions(base, made, "tokeniz*", code=True)

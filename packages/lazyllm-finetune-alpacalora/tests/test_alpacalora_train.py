@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,13 @@ def test_a_tiny_llama_learns_its_answers(
     assert command.result == str(out / "lazyllm_merge")
     assert (out / "lazyllm_merge" / "notes.txt").read_text() == "kept"
     assert (out / "lazyllm_lora" / "adapter_config.json").exists()
+    assert not (out / "lazyllm_lora" / "README.md").exists()
+    modes = {
+        file.stat().st_mode & 0o777 for folder in ("lazyllm_lora", "lazyllm_merge") for file in (out / folder).iterdir()
+    }
+    mask = os.umask(0)
+    os.umask(mask)
+    assert modes == {0o666 & ~mask}
     assert lines(output, "[progress] train 60/60 loss=")
     assert lines(output, "[progress] merge 3/3")
     difference = float(lines(output, "Largest logit difference")[0].split(": ")[1].split()[0])
@@ -38,7 +46,7 @@ def test_a_tiny_llama_learns_its_answers(
     (log,) = out.glob("tiny_*.log")
     assert log.read_text() == output
     curve = [json.loads(line) for line in (out / "train_log.jsonl").read_text().splitlines()]
-    assert [line["step"] for line in curve] == [1, 10, 20, 30, 40, 50, 60]
+    assert [line["step"] for line in curve] == [1, *range(3, 61, 3)]
     assert curve[-1]["loss"] < 1.5 < curve[0]["loss"]
     assert {"total", "lr", "epoch", "tokens_per_second", "time"} <= set(curve[0])
     summary = json.loads((out / "summary.json").read_text())
@@ -136,6 +144,10 @@ def test_the_training_says_what_stops_it(
     assert "Traceback" not in output
     output = steps_of(trainer_maker(base, learning_rate=1e30).cmd(str(alpaca_file))).run("train", code=1)
     assert "diverged" in output
+    config = json.loads((base / "config.json").read_text())
+    (base / "config.json").write_text(json.dumps({**config, "num_hidden_layers": 3}))
+    output = steps_of(trainer_maker(base).cmd(str(alpaca_file))).run("train", code=1)
+    assert "is incomplete: config.json asks for weights that it lacks: model.layers.2." in output
     assert not (tmp_path / "out" / "lazyllm_lora").exists()
 
 
@@ -165,3 +177,27 @@ def test_two_processes_train_one_adapter(
     assert "2 process(es)" in output
     assert len(lines(output, "[progress] train 60/60")) == 1
     assert answers(command.result) == dict(pairs)
+
+
+@pytest.mark.engine
+def test_a_model_with_code_of_its_own(
+    model_maker: Any, trainer_maker: Any, steps_of: Any, alpaca_file: Path, tmp_path: Path, monkeypatch: Any
+) -> None:
+    from transformers import AutoModelForCausalLM
+
+    monkeypatch.setenv("HF_MODULES_CACHE", str(tmp_path / "modules"))
+    base = model_maker()
+    (base / "modeling_mine.py").write_text(
+        "from transformers import LlamaConfig, LlamaForCausalLM\n"
+        "class MineConfig(LlamaConfig):\n    model_type = 'mine'\n"
+        "class Mine(LlamaForCausalLM):\n    config_class = MineConfig\n"
+    )
+    own = {"AutoConfig": "modeling_mine.MineConfig", "AutoModelForCausalLM": "modeling_mine.Mine"}
+    config = json.loads((base / "config.json").read_text())
+    (base / "config.json").write_text(json.dumps({**config, "model_type": "mine", "auto_map": own}))
+    command = trainer_maker(base, max_steps=2, trust_remote_code=True).cmd(str(alpaca_file))
+    steps = steps_of(command)
+    steps.run("train")
+    steps.run("merge")
+    assert json.loads(Path(command.result, "config.json").read_text())["auto_map"] == own
+    assert type(AutoModelForCausalLM.from_pretrained(command.result, trust_remote_code=True)).__name__ == "Mine"

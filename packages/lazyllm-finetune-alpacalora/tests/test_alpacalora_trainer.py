@@ -109,10 +109,19 @@ def test_a_merge_path_of_ones_own(empty_model: Path, alpaca_file: Path, tmp_path
     [
         ({"lora_rr": 4}, "'lora_rr'.*'lora_r'"),
         ({"lora_r": 0}, "lora_r=0"),
-        ({"val_set_size": 10}, "val_set_size=10 .* 10 records"),
+        ({"val_set_size": 10}, "val_set_size=10 .* 10 samples"),
         ({"prompt_template_name": "alpacca"}, "'alpaca'"),
         ({"model_name": "a/b"}, "model_name"),
+        ({"model_name": "a\0"}, "NUL"),
+        ({"model_name": "x" * 201}, "200 bytes"),
         ({"cp_files": "/etc/*"}, "cp_files"),
+        ({"cp_files": "../*"}, "cp_files"),
+        ({"cp_files": "a**"}, "cp_files"),
+        ({"cp_files": None}, "cp_files"),
+        ({"prompt_template_name": "x" * 300}, "prompt_template_name.*too long"),
+        ({"warmup_steps": 100}, "warmup_steps=100 never ends: the training has 2 steps"),
+        ({"eval_steps": 5}, "eval_steps=5, but of 10 samples none is held out(.|\n)*val_set_size"),
+        ({"merge_path": 3}, "merge_path is given by a path"),
         ({"deepspeed": __file__}, "needs deepspeed.*\n.*pip install deepspeed"),
         ({"data_path": "nowhere.json"}, "nowhere.json"),
     ],
@@ -151,6 +160,71 @@ def test_validation_data_of_another_kind_is_refused(empty_model: Path, alpaca_fi
         make(empty_model, tmp_path / "out").cmd(alpaca_file, chat)
 
 
+def test_a_valset_and_a_size_are_one_too_many(empty_model: Path, alpaca_file: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="val_set_size=3 with a valset"):
+        make(empty_model, tmp_path / "out", val_set_size=3).cmd(alpaca_file, alpaca_file)
+    command = make(empty_model, tmp_path / "out", eval_steps=1).cmd(alpaca_file, alpaca_file)
+    assert json.loads(command.files["train.json"])["valset"] == str(alpaca_file)
+
+
+def test_data_does_not_lie_in_what_is_replaced(empty_model: Path, alpaca_file: Path, tmp_path: Path) -> None:
+    inside = tmp_path / "out" / "lazyllm_merge" / "train.json"
+    inside.parent.mkdir(parents=True)
+    alpaca_file.rename(inside)
+    with pytest.raises(InputError, match="lies in .*lazyllm_merge, which is replaced"):
+        make(empty_model, tmp_path / "out").cmd(inside)
+
+
+def base_with(folder: Path, config: dict[str, Any], **files: bytes) -> Path:
+    (folder / "config.json").write_text(json.dumps(config))
+    for name, content in files.items():
+        (folder / name.replace("__", ".")).write_bytes(content)
+    return folder
+
+
+OWN_CODE = {"model_type": "mine", "auto_map": {"AutoModelForCausalLM": "modeling.Mine"}}
+
+
+@pytest.mark.parametrize(
+    ("config", "files", "message"),
+    [
+        ({"model_type": "llamma"}, {}, r"'llamma'.*no causal language model.*Did you mean 'llama"),
+        ({}, {}, "model_type None"),
+        ({"model_type": "t5"}, {}, "'t5'.*no causal language model"),
+        (OWN_CODE, {}, "code of its own(.|\n)*--trust-remote-code true"),
+        ({"model_type": "llama"}, {"tokenizer__json": b"{"}, "tokenizer.json cannot be read"),
+        ({"model_type": "llama"}, {"generation_config__json": b"[]"}, "generation_config.json holds no JSON object"),
+        ({"model_type": "llama"}, {"model__safetensors": b"\2" + b"\0" * 7 + b"[]"}, "header cannot be read"),
+        ({"model_type": "llama"}, {"model__safetensors": b"\n" + b"\0" * 7 + b'{"a":null}'}, "header cannot be read"),
+        ({"model_type": "llama"}, {"model__safetensors": b""}, "cut off"),
+        (
+            {"model_type": "llama"},
+            {"x__index.json": b'{"weight_map": {"a": "one.safetensors", "b": "two.safetensors"}}'},
+            "incomplete: x.index.json names one.safetensors, two.safetensors, not there",
+        ),
+        ({"model_type": "llama"}, {"x__index.json": b"[]"}, "no index"),
+    ],
+    ids=str,
+)
+def test_a_base_that_cannot_be_trained_is_refused(
+    empty_model: Path, alpaca_file: Path, tmp_path: Path, config: dict[str, Any], files: dict[str, bytes], message: str
+) -> None:
+    with pytest.raises(ModelError, match=message):
+        make(base_with(empty_model, config, **files), tmp_path / "out").cmd(alpaca_file)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_models_own_code_runs_only_on_demand(empty_model: Path, alpaca_file: Path, tmp_path: Path) -> None:
+    command = make(base_with(empty_model, OWN_CODE), tmp_path / "out", trust_remote_code=True).cmd(alpaca_file)
+    assert json.loads(command.files["train.json"])["params"]["trust_remote_code"] is True
+
+
+def test_weights_that_nothing_here_loads_are_refused(empty_model: Path, alpaca_file: Path, tmp_path: Path) -> None:
+    (empty_model / "model.safetensors").rename(empty_model / "model.pt")
+    with pytest.raises(ModelError, match="no weights that transformers loads"):
+        make(empty_model, tmp_path / "out").cmd(alpaca_file)
+
+
 def test_messages_need_a_chat_template(empty_model: Path, tmp_path: Path) -> None:
     chat = tmp_path / "chat.json"
     chat.write_text('[{"messages": [{"role": "user", "content": "x"}, {"role": "assistant", "content": "y"}]}]')
@@ -170,11 +244,19 @@ def put_header(folder: Path, header: dict[str, Any]) -> None:
 
 
 def test_module_names_are_checked_against_the_weight_file(empty_model: Path, alpaca_file: Path, tmp_path: Path) -> None:
-    tensor = {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}
-    put_header(empty_model, {"model.layers.0.self_attn.q_proj.weight": tensor, "model.embed_tokens.weight": tensor})
+    tensor = {"dtype": "F32", "shape": [0, 0], "data_offsets": [0, 0]}
+    names = ("layers.0.self_attn.q_proj", "embed_tokens")
+    header: dict[str, Any] = {f"model.{name}.weight": tensor for name in names}
+    put_header(empty_model, {**header, "model.norm.weight": {**tensor, "shape": [0]}, "__metadata__": {"a": "b"}})
     make(empty_model, tmp_path / "out", lora_target_modules="[q_proj]", modules_to_save="lm_head").cmd(alpaca_file)
     with pytest.raises(InputError, match=r"'q_porj'\. Did you mean 'q_proj'(.|\n)*embed_tokens"):
         make(empty_model, tmp_path / "out", lora_target_modules="[q_porj]").cmd(alpaca_file)
+    with pytest.raises(InputError, match=r"'norm' is no linear layer"):
+        make(empty_model, tmp_path / "out", lora_target_modules="[norm]").cmd(alpaca_file)
+    with pytest.raises(InputError, match=r"'none'\.\n.*For none: modules_to_save='\[\]'"):
+        make(empty_model, tmp_path / "out", modules_to_save="none").cmd(alpaca_file)
+    with pytest.raises(InputError, match=r"q_proj: named both"):
+        make(empty_model, tmp_path / "out", modules_to_save="q_proj", lora_target_modules="q_proj").cmd(alpaca_file)
 
 
 def test_a_cut_off_weight_file_is_refused(empty_model: Path, alpaca_file: Path, tmp_path: Path) -> None:

@@ -50,6 +50,34 @@ def plan_validation(params: Mapping[str, Any], explicit: Collection[str], count:
     return fitting, (f"val_set_size {wished} -> {fitting}: at most 10 % of the {count} samples.",)
 
 
+def plan_length(
+    params: Mapping[str, Any], explicit: Collection[str], model: Mapping[str, Any]
+) -> tuple[int, int, tuple[str, ...]]:
+    """Return cutoff_len and filter_nums for the positions that `model` (its config.json) has.
+
+    Rotary positions have no hard end, so more of them, asked for explicitly, are obeyed.
+    """
+    cutoff, keep = int(params["cutoff_len"]), int(params["filter_nums"])
+    text = model.get("text_config")
+    model = text if isinstance(text, Mapping) else model
+    positions = model.get("max_position_embeddings") or model.get("n_positions")
+    if not isinstance(positions, int) or cutoff <= positions:
+        return cutoff, keep, ()
+    if "cutoff_len" in explicit:
+        if any(key.startswith("rope") for key in model):
+            return (
+                cutoff,
+                keep,
+                (f"cutoff_len {cutoff} is more than the {positions} positions the model was made for.",),
+            )
+        raise InputError(f"cutoff_len={cutoff} is more than the {positions} positions that this model has.")
+    notes = [f"cutoff_len {cutoff} -> {positions}: the positions that the model has."]
+    if "filter_nums" not in explicit and keep > positions:
+        notes.append(f"filter_nums {keep} -> {positions}: longer samples are left out.")
+        keep = positions
+    return positions, keep, tuple(notes)
+
+
 def plan_batch(params: Mapping[str, Any], explicit: Collection[str], world: int = 1) -> Batch:
     """Return micro-batch and accumulation for `world` processes: batch // micro, then // world."""
     batch, micro = int(params["batch_size"]), int(params["micro_batch_size"])
@@ -92,6 +120,11 @@ def plan_schedule(
         notes.append(f"warmup_steps {warmup} -> {total // 10}: at most 10 % of the {total} steps.")
         warmup = total // 10
     evaluate, save = int(params["eval_steps"]), int(params["save_steps"])
+    if "eval_steps" in explicit and not held_out:
+        raise InputError(
+            f"eval_steps={evaluate}, but of {train} samples none is held out to evaluate on.",
+            hint="Set val_set_size, or give a valset.",
+        )
     if "save_steps" in explicit and "eval_steps" not in explicit:
         evaluate = save
     elif "eval_steps" in explicit and "save_steps" not in explicit:

@@ -13,22 +13,19 @@ _MARK = "\u2063ANSWER\u2063"
 def render(tokenizer: Any, record: dict[str, Any], messages: list[dict[str, Any]], ask: bool = False) -> str:
     """Render messages by the tokenizer's chat template; `ask` opens the assistant's turn."""
     options = {"tools": record["tools"]} if record.get("tools") else {}
-    return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=ask, **options))
+    try:
+        return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=ask, **options))
+    except Exception as error:  # a template may raise whatever it likes
+        raise DataError(
+            f"The model's chat template does not take these messages ({error}): {_brief(messages)}"
+        ) from error
 
 
 def assistant_spans(tokenizer: Any, record: dict[str, Any]) -> tuple[str, list[Span]]:
     """Return a chat's text and the parts (start, end in characters) that the assistant writes, end marks included."""
     messages = record["messages"]
-    try:
-        text = render(tokenizer, record, messages)
-        spans = [_span(tokenizer, record, text, at) for at, m in enumerate(messages) if m["role"] == "assistant"]
-    except Exception as error:  # a template may raise whatever it likes
-        if isinstance(error, DataError):
-            raise
-        raise DataError(
-            f"The model's chat template does not take these messages ({error}): {_brief(messages)}"
-        ) from error
-    return text, spans
+    text = render(tokenizer, record, messages)
+    return text, [_span(tokenizer, record, text, at) for at, m in enumerate(messages) if m["role"] == "assistant"]
 
 
 def _span(tokenizer: Any, record: dict[str, Any], text: str, at: int) -> Span:

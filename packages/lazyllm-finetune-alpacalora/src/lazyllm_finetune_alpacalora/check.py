@@ -1,18 +1,18 @@
-"""What is checked of a base model and of this environment before a job starts, without torch."""
+"""What is checked of the environment and of names and folders before a job starts, without torch."""
 
 from __future__ import annotations
 
-import json
-import struct
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from lazyllm.errors import InputError, ModelError, near
+from lazyllm.components.paths import as_path
+from lazyllm.errors import InputError
 
 from .publish import MARK
-from .targets import fits, leaf, parse_names
+from .targets import fits, leaf, parse_names, refuse_unknown
+from .weights import tensor_shapes
 
 PACKAGES = ("datasets", "numpy", "peft", "torch", "transformers")
 
@@ -28,37 +28,30 @@ def check_packages(*, deepspeed: bool) -> None:
         )
 
 
-def check_base(folder: str, kind: str, *, trust: bool) -> None:
-    """Refuse base models that cannot be trained here: quantised ones, and ones without a chat template for messages."""
-    model = json.loads(Path(folder, "config.json").read_text(encoding="utf-8"))
-    if model.get("quantization_config"):
-        raise ModelError(f"{folder} is quantised, so no adapter can be merged into it; train on its unquantised base.")
-    if kind == "messages" and not _has_chat_template(Path(folder)):
-        raise ModelError(
-            f"The data has messages, but the tokenizer in {folder} has no chat template to write them in.",
-            hint="Take the model's chat or instruct variant, or data with instruction and output.",
+def check_model_name(name: Any) -> None:
+    """Refuse what cannot begin the log file's name."""
+    wrong = not isinstance(name, str) or not name or Path(name).name != name
+    if wrong or len(as_path(name, "model_name").name.encode()) > 200:
+        raise InputError(
+            f"model_name={name!r} cannot begin a log file's name: expected text without '/', at most 200 bytes."
         )
 
 
-def _has_chat_template(folder: Path) -> bool:
-    if any(folder.glob("chat_template*")):
-        return True
+def check_pattern(pattern: Any) -> None:
+    """Refuse cp_files that is no glob below the base model's folder; '' is none."""
+    fits = isinstance(pattern, str) and not Path(pattern).is_absolute() and ".." not in Path(pattern).parts
     try:
-        return bool(json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8")).get("chat_template"))
-    except (OSError, ValueError, AttributeError):
-        return False
+        if fits and pattern:
+            next(Path(__file__).parent.glob(pattern), None)
+    except ValueError:
+        fits = False
+    if not fits:
+        raise InputError(f"cp_files={pattern!r} is no glob of files in the base model's folder, such as 'tokeniz*'.")
 
 
-def check_merge_path(merge_path: str, base_model: str, root: str) -> None:
+def check_merge_path(merge_path: str) -> None:
     """Refuse a merge_path of the user's own that holds files of others: it is replaced as a whole."""
     path = Path(merge_path)
-    if path.exists() and path.samefile(base_model):
-        raise InputError(f"merge_path is the base model's own folder: {merge_path}.")
-    for inside in (base_model, root):
-        if path in Path(inside).parents:
-            raise InputError(
-                f"merge_path={merge_path!r} holds {inside}; being replaced as a whole, it must be a folder of its own."
-            )
     if path.is_dir() and any(path.iterdir()) and not (path / MARK).exists():
         raise InputError(
             f"merge_path={merge_path!r} holds files that no training put there; the merged model would replace them.",
@@ -66,47 +59,41 @@ def check_merge_path(merge_path: str, base_model: str, root: str) -> None:
         )
 
 
+def check_data_apart(data: str, replaced: Collection[str]) -> None:
+    """Refuse data in a folder that the training replaces."""
+    for folder in replaced:
+        if Path(folder).resolve() in (Path(data).resolve(), *Path(data).resolve().parents):
+            raise InputError(f"The data {data} lies in {folder}, which is replaced as a whole.", hint="Move it away.")
+
+
 def check_modules(folder: str, params: Mapping[str, Any], explicit: Collection[str]) -> None:
-    """Refuse module names of the user's own that the weight files do not know.
+    """Refuse module names of the user's own that do not fit the weight files.
 
     Only where the files tell: a model without safetensors, or with experts (loaded under other names), is judged
     by the training process once it is loaded.
     """
-    tensors = tensor_names(Path(folder))
-    modules = {name.rpartition(".")[0] for name in tensors}
+    targets, saved = (
+        parse_names(params[keyword], keyword) if keyword in explicit else ()
+        for keyword in ("lora_target_modules", "modules_to_save")
+    )
+    if both := sorted(set(targets) & set(saved)):
+        raise InputError(
+            f"{', '.join(both)}: named both in lora_target_modules and in modules_to_save; it can be in one only."
+        )
+    tensors = tensor_shapes(Path(folder))
     if not tensors or any("experts" in name for name in tensors):
         return
+    modules = {name.rpartition(".")[0] for name in tensors}
     modules |= {".".join(m.split(".")[:i]) for m in modules for i in range(1, m.count(".") + 1)}
-    known = sorted({leaf(m) for m in modules if m and not leaf(m).isdigit()})
-    for keyword in ("lora_target_modules", "modules_to_save"):
-        for name in parse_names(params[keyword], keyword) if keyword in explicit else ():
-            if name not in ("all-linear", "lm_head", "output") and not fits(name, modules):
-                raise InputError(
-                    f"{keyword}: this model has no module {name!r}. {near(name, known)}",
-                    hint=f"Its modules are: {', '.join(known)}.",
-                )
-
-
-def tensor_names(folder: Path) -> set[str]:
-    """Return the names of all tensors in a folder's safetensors files, from their headers; empty if it has none."""
-    names: set[str] = set()
-    for file in sorted(folder.glob("*.safetensors")):
-        names.update(_header(file))
-    return names - {"__metadata__"}
-
-
-def _header(file: Path) -> Iterable[str]:
-    size = file.stat().st_size
-    with file.open("rb") as stream:
-        first = stream.read(8)
-        length = struct.unpack("<Q", first)[0] if len(first) == 8 else size
-        if length > size - 8:
-            raise ModelError(f"{file} is no whole safetensors file: its header is cut off.")
-        try:
-            header = json.loads(stream.read(length))
-        except ValueError:
-            raise ModelError(f"{file} is no safetensors file: its header is no JSON.") from None
-    ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
-    if ends and max(ends) + 8 + length > size:
-        raise ModelError(f"{file} is cut off: {size} bytes, but its header tells of {max(ends) + 8 + length}.")
-    return list(header)
+    matrices = {name.rpartition(".")[0] for name, shape in tensors.items() if len(shape) == 2}
+    heads = ("lm_head", "output")  # not in the files of a model that ties its weights
+    for keyword, names in (("lora_target_modules", targets), ("modules_to_save", saved)):
+        for name in names:
+            if name != "all-linear" and name not in heads and not fits(name, modules):
+                refuse_unknown(keyword, name, modules)
+    for name in targets:
+        if name != "all-linear" and name not in heads and not fits(name, matrices):
+            raise InputError(
+                f"lora_target_modules: {name!r} is no linear layer, so LoRA cannot adapt it.",
+                hint=f"Its layers with a matrix are: {', '.join(sorted({leaf(m) for m in matrices}))}.",
+            )

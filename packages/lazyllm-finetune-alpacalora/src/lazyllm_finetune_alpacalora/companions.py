@@ -31,7 +31,9 @@ def copy_companions(base: Path, made: Path, cp_files: str, *, code: bool) -> Non
     patterns = [*TOKENIZER, *([cp_files] if cp_files else []), *(CODE if code else ())]
     for file in _matching(base, patterns):
         if file.name != "config.json" and not file.name.endswith(_WEIGHTS):
-            shutil.copy2(file, made / file.name)
+            place = made / file.relative_to(base)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(file, place)
     if code:
         wished = _load(base / "config.json").get("auto_map")
         if wished:

@@ -10,14 +10,18 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 from lazyllm.errors import DataError, near
 
-from .records import check_record
+from .records import check_record, name_of
 
 Kind = Literal["alpaca", "messages"]
 Record = dict[str, Any]
+
+SUFFIXES = (".json", ".jsonl")
+BOM = b"\xef\xbb\xbf"
+LINES = "A .jsonl file holds one record a line; a list of records goes into a .json file."
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +37,7 @@ def data_files(path: str | Path) -> tuple[Path, ...]:
     """Return the files of a data set: the file itself, or all .json and .jsonl files below a folder, sorted."""
     path = Path(path).expanduser()
     if path.is_dir():
-        found = tuple(sorted(p for p in path.rglob("*") if p.suffix in (".json", ".jsonl") and p.is_file()))
+        found = tuple(sorted(file for file in path.rglob("*") if _is_data(file.relative_to(path)) and file.is_file()))
         if not found:
             raise DataError(f"The data folder {path} holds no .json or .jsonl file.")
         return found
@@ -41,7 +45,14 @@ def data_files(path: str | Path) -> tuple[Path, ...]:
         siblings = [p.name for p in path.parent.iterdir() if not p.is_dir()] if path.parent.is_dir() else []
         nearest = f" {near(path.name, siblings)}" if 0 < len(siblings) <= 200 else ""
         raise DataError(f"There is no data file {path}.{nearest}")
+    if not path.is_file():
+        raise DataError(f"{path} is no regular file; data is read more than once, which a pipe does not allow.")
     return (path,)
+
+
+def _is_data(path: Path) -> bool:
+    # hidden ones are copies that editors and notebooks keep
+    return path.suffix.lower() in SUFFIXES and not any(part.startswith(".") for part in path.parts)
 
 
 def read(path: str | Path) -> Iterator[Record]:
@@ -80,55 +91,60 @@ def survey(path: str | Path) -> Survey:
 
 def _read_file(file: Path) -> Iterator[tuple[str, Any]]:
     try:
-        with file.open(encoding="utf-8-sig") as stream:
-            start = ""
+        with file.open("rb") as stream:
+            start = b""
             while not start and (line := stream.readline()):
-                start = line.lstrip()
+                start = line.removeprefix(BOM).strip()
             stream.seek(0)
-            if file.suffix == ".jsonl" or (start.startswith("{") and _is_object(start)):
+            if file.suffix.lower() == ".jsonl" or (start.startswith(b"{") and _is_object(start)):
                 yield from _read_lines(file, stream)
             else:
                 yield from _read_list(file, stream.read())
-    except UnicodeDecodeError as error:
-        raise DataError(f"{file} is not UTF-8 text: byte {error.start} cannot be read ({error.reason}).") from None
     except OSError as error:
         raise DataError(f"{file} cannot be read: {error.strerror or error}.") from None
 
 
-def _is_object(line: str) -> bool:
+def _is_object(line: bytes) -> bool:
     try:
         return isinstance(json.loads(line), dict)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
 
 
-def _read_lines(file: Path, stream: Any) -> Iterator[tuple[str, Any]]:
-    for number, line in enumerate(stream, 1):
-        if line.strip():
-            try:
-                yield f"{file}, line {number}", json.loads(line)
-            except json.JSONDecodeError as error:
-                raise _malformed(file, number, error.colno, error.msg) from None
-            except RecursionError:
-                raise _malformed(file, number, 1, "nested too deeply") from None
+def _read_lines(file: Path, stream: BinaryIO) -> Iterator[tuple[str, Any]]:
+    for number, raw in enumerate(stream, 1):
+        line = (raw.removeprefix(BOM) if number == 1 else raw).rstrip()
+        if line:
+            yield f"{file}, line {number}", _parse(file, line, number, LINES if file.suffix != ".json" else None)
 
 
-def _read_list(file: Path, text: str) -> Iterator[tuple[str, Any]]:
-    if not text.strip():
+def _read_list(file: Path, raw: bytes) -> Iterator[tuple[str, Any]]:
+    raw = raw.removeprefix(BOM)
+    if not raw.strip():
         return
-    try:
-        records = json.loads(text.removeprefix("\ufeff"))
-    except json.JSONDecodeError as error:
-        raise _malformed(file, error.lineno, error.colno, error.msg) from None
-    except RecursionError:
-        raise _malformed(file, 1, 1, "nested too deeply") from None
+    records = _parse(file, raw, 1, None)
     if not isinstance(records, list):
-        raise DataError(
-            f"{file} holds one JSON {type(records).__name__}; expected a list of records, or one record a line."
-        )
+        raise DataError(f"{file} holds {name_of(records)}; expected a list of records, or one record a line.")
     for number, record in enumerate(records, 1):
         yield f"{file}, record {number}", record
 
 
-def _malformed(file: Path, line: int, column: int, message: str) -> DataError:
-    return DataError(f"{file} is not valid JSON at line {line}, column {column}: {message}.")
+def _parse(file: Path, raw: bytes, line: int, hint: str | None) -> Any:
+    """Return the JSON value in `raw`, which begins at `line` of the file."""
+    try:
+        return json.loads(raw.decode())
+    except UnicodeDecodeError as error:
+        at = line + raw.count(b"\n", 0, error.start)
+        raise DataError(
+            f"{file} is not UTF-8 text: line {at} has the byte 0x{raw[error.start]:02x}, which cannot be read.",
+            hint="iconv -f OLD_ENCODING -t UTF-8 makes it so.",
+        ) from None
+    except json.JSONDecodeError as error:
+        at = line + error.lineno - 1
+        raise DataError(
+            f"{file} is not valid JSON at line {at}, column {error.colno}: {error.msg}.", hint=hint
+        ) from None
+    except RecursionError:
+        raise DataError(f"{file} is not usable JSON at line {line}: nested too deeply.") from None
+    except ValueError as error:  # a number of too many digits
+        raise DataError(f"{file} is not usable JSON at line {line}: {error}.") from None

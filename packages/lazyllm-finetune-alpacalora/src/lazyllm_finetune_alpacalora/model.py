@@ -44,14 +44,24 @@ def load_tokenizer(folder: str, trust: bool) -> Any:
 
 
 def load_base(folder: str, dtype: Any, trust: bool) -> Any:
-    """Load a causal language model on the CPU in `dtype` ("auto": as its files have it)."""
+    """Load a causal language model on the CPU in `dtype` ("auto": as its files have it).
+
+    A ModelError if it cannot be loaded, or if its files lack weights, which would be random ones then.
+    """
     from transformers import AutoModelForCausalLM
 
     quiet()
     try:
-        return AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, trust_remote_code=trust)
+        model, found = AutoModelForCausalLM.from_pretrained(
+            folder, dtype=dtype, trust_remote_code=trust, output_loading_info=True
+        )
     except Exception as error:  # whatever a broken weight file raises
         raise _unloadable("model", folder, error) from error
+    missing = sorted(found["missing_keys"])
+    if missing:
+        shown = ", ".join(missing[:3]) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
+        raise ModelError(f"The model in {folder} is incomplete: config.json asks for weights that it lacks: {shown}.")
+    return model
 
 
 def quiet() -> None:

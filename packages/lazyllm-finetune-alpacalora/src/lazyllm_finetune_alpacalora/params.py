@@ -7,11 +7,14 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+from lazyllm.components.paths import as_path
 from lazyllm.errors import InputError
 
 from .targets import DEFAULT_SAVED, DEFAULT_TARGETS, parse_names
 
 DS_CONFIG = str(Path(__file__).parent / "ds_config.json")
+
+LARGEST = 2**31 - 1
 
 DEFAULTS: Mapping[str, Any] = {
     "data_path": None,
@@ -62,10 +65,13 @@ def check_params(given: Mapping[str, Any], explicit: Collection[str]) -> dict[st
     if not parse_names(params["lora_target_modules"], "lora_target_modules"):
         raise InputError("lora_target_modules is empty; LoRA needs at least one module, or 'all-linear'.")
     parse_names(params["modules_to_save"], "modules_to_save")
-    if params["deepspeed"] and not Path(params["deepspeed"]).expanduser().is_file():
-        raise InputError(
-            f"deepspeed={params['deepspeed']!r}: no such file; expected a DeepSpeed configuration, or '' for none."
-        )
+    if params["deepspeed"]:
+        file = as_path(params["deepspeed"], "deepspeed")
+        if not file.is_file():
+            raise InputError(
+                f"deepspeed={params['deepspeed']!r}: no such file; expected a DeepSpeed configuration, or '' for none."
+            )
+        params["deepspeed"] = str(file.absolute())
     return params
 
 
@@ -83,11 +89,19 @@ def _number(name: str, value: Any, wanted: str) -> float:
 def _whole(least: int, wanted: str) -> Callable[[str, Any], int]:
     def check(name: str, value: Any) -> int:
         number = _number(name, value, wanted)
-        if number != int(number) or number < least:
+        if number != int(number) or not least <= number <= LARGEST:
             raise InputError(f"{name}={value!r} cannot be used; expected {wanted}.")
         return int(number)
 
     return check
+
+
+def _seed(name: str, value: Any) -> int:
+    wanted = "a whole number from 0 to 4294967295"
+    number = _number(name, value, wanted)
+    if number != int(number) or not 0 <= number < 2**32:
+        raise InputError(f"{name}={value!r} cannot be used; expected {wanted}.")
+    return int(number)
 
 
 def _real(low: float, high: float, wanted: str, *, closed: bool = False) -> Callable[[str, Any], float]:
@@ -116,7 +130,7 @@ def _text(name: str, value: Any) -> str:
     if value is None:
         return ""
     if not isinstance(value, (str, Path)):
-        raise InputError(f"{name}={value!r} cannot be used; expected text.")
+        raise InputError(f"{name}={value!r} cannot be used; expected a name or path, as text.")
     return str(value)
 
 
@@ -154,7 +168,7 @@ _CHECKS: Mapping[str, Callable[[str, Any], Any]] = {
     "max_steps": _max_steps,
     "save_steps": _COUNT,
     "eval_steps": _COUNT,
-    "seed": _whole(0, "a whole number, 0 or above"),
+    "seed": _seed,
     "gradient_checkpointing": _maybe_truth,
     "trust_remote_code": _maybe_truth,
 }

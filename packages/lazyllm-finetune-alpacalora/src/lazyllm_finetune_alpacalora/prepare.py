@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lazyllm.errors import DataError
 
-from .adapt import Batch, Schedule, plan_batch, plan_deepspeed, plan_schedule, plan_validation
+from .adapt import Batch, Schedule, plan_batch, plan_deepspeed, plan_length, plan_schedule, plan_validation
 from .chat import turn_end
 from .config import RunConfig
 from .data import Kind, read
-from .encode import Encoded, Encoder, prefix_ids
+from .encode import Encoder, prefix_ids
 from .model import Device, add_lora, load_base, load_tokenizer, modules_of, set_threads, trainable
 from .runs import Run
 from .step import say
@@ -20,6 +21,7 @@ from .targets import resolve
 from .template import load_template
 
 LOG_STEPS = 10
+LOG_POINTS = 20  # at least so many, where a short training would have a curve of three points
 KEPT_CHECKPOINTS = 3
 
 
@@ -119,16 +121,20 @@ def _encoder(config: RunConfig, tokenizer: Any) -> tuple[Encoder, dict[str, Any]
     stops += [
         token for token in closing if token in tokenizer.all_special_ids or token in tokenizer.added_tokens_decoder
     ]
-    encoder = Encoder(tokenizer, kind, template, params["cutoff_len"], params["filter_nums"], params["train_on_inputs"])
+    model = json.loads(Path(config.base_model, "config.json").read_text(encoding="utf-8"))
+    cutoff, keep, notes = plan_length(params, config.explicit, model)
+    for note in notes:
+        say(note)
+    encoder = Encoder(tokenizer, kind, template, cutoff, keep, params["train_on_inputs"])
     return encoder, {"chat_template": tokenizer.chat_template, "stops": sorted(set(stops)), "kind": kind}
 
 
 def _sets(config: RunConfig, encoder: Encoder) -> tuple[Any, Any]:
     from .batches import Samples
 
-    everything = _dataset(encoder.encode(read(config.data)), config.params)
+    everything = _dataset(encoder, config.data)
     if config.valset:
-        return Samples(everything), Samples(_dataset(encoder.encode(read(config.valset)), config.params))
+        return Samples(everything), Samples(_dataset(encoder, config.valset))
     held_out, notes = plan_validation(config.params, config.explicit, len(everything))
     for note in notes:
         say(note)
@@ -138,13 +144,14 @@ def _sets(config: RunConfig, encoder: Encoder) -> tuple[Any, Any]:
     return Samples(parts["train"]), Samples(parts["test"])
 
 
-def _dataset(encoded: Encoded, params: dict[str, Any]) -> Any:
+def _dataset(encoder: Encoder, path: str) -> Any:
     import datasets
 
+    encoded = encoder.encode(read(path))
     if encoded.too_long:
-        say(f"{encoded.too_long} samples left out: filter_nums={params['filter_nums']} tokens or more.")
+        say(f"{encoded.too_long} samples left out: filter_nums={encoder.filter_nums} tokens or more.")
     if encoded.nothing_to_learn:
-        say(f"{encoded.nothing_to_learn} samples left out: no answer within cutoff_len={params['cutoff_len']} tokens.")
+        say(f"{encoded.nothing_to_learn} samples left out: no answer within cutoff_len={encoder.cutoff_len} tokens.")
     return datasets.Dataset.from_dict({"input_ids": encoded.input_ids, "labels": encoded.labels})
 
 
@@ -176,7 +183,7 @@ def _arguments(
         learning_rate=params["learning_rate"],
         lr_scheduler_type="cosine",
         warmup_steps=schedule.warmup,
-        logging_steps=LOG_STEPS,
+        logging_steps=max(1, min(LOG_STEPS, schedule.total // LOG_POINTS)),
         logging_first_step=True,
         logging_nan_inf_filter=False,
         eval_strategy="steps" if evaluates else "no",

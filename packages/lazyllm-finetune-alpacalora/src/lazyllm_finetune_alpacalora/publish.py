@@ -68,10 +68,23 @@ def publish_files(made: Path, folder: Path, last: str) -> None:
 
 
 def sync(folder: Path) -> None:
-    """Bring all of a folder to the disk, so that a power cut after the rename leaves no empty files."""
+    """Bring all of a folder to the disk, so that a power cut after the rename leaves no empty files.
+
+    Every file gets the mode that the user's umask asks for: safetensors are written as readable by their owner only,
+    and who trains is not always who serves.
+    """
+    mode = 0o666 & ~_umask()
     for path in folder.rglob("*"):
+        if path.is_file():
+            path.chmod(mode)
         _sync_one(path)
     _sync_one(folder)
+
+
+def _umask() -> int:
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
 
 
 def _sync_one(path: Path) -> None:

@@ -13,12 +13,15 @@ def check_record(record: Any, where: str) -> Literal["alpaca", "messages"]:
     """Check one record and return its kind. `where` names it in errors: a file, and a line or a number."""
     if not isinstance(record, dict):
         raise DataError(
-            f"{where} is {_name(record)}; expected an object with instruction and output, or with messages."
+            f"{where} is {name_of(record)}; expected an object with instruction and output, or with messages."
         )
     if "messages" in record:
         if "instruction" in record:
             raise DataError(f"{where} has both messages and instruction; which of the two to train on is not clear.")
         _check_messages(record["messages"], where)
+        tools = record.get("tools")
+        if tools is not None and not isinstance(tools, list):
+            raise DataError(f"{where}: 'tools' must be a list of tools, but it is {name_of(tools)}.")
         return "messages"
     _check_alpaca(record, where)
     return "alpaca"
@@ -28,7 +31,8 @@ def _check_alpaca(record: dict[str, Any], where: str) -> None:
     missing = [key for key in ("instruction", "output") if key not in record]
     if missing:
         others = [str(key) for key in record if key not in ("instruction", "input", "output")]
-        nearest = f" {near(missing[0], others)}" if others else ""
+        nearest = near(missing[0], others)
+        nearest = f" {nearest}" if nearest.startswith("Did") else ""
         found = ", ".join(map(str, record)) or "none"
         raise DataError(
             f"{where} lacks {' and '.join(repr(m) for m in missing)}; its keys are: {found}.{nearest}",
@@ -37,7 +41,8 @@ def _check_alpaca(record: dict[str, Any], where: str) -> None:
     for key in ("instruction", "input", "output"):
         value = record.get(key)
         if not isinstance(value, str) and not (key == "input" and value is None):
-            raise DataError(f"{where}: {key!r} must be text, but it is {_name(value)}.")
+            raise DataError(f"{where}: {key!r} must be text, but it is {name_of(value)}.")
+        check_text(value, f"{where}: {key!r}")
     if not record["instruction"].strip():
         raise DataError(f"{where} has an empty instruction.")
 
@@ -59,12 +64,24 @@ def _check_messages(messages: Any, where: str) -> None:
             raise DataError(f"{turn} lacks 'content'; its keys are: {', '.join(map(str, message))}.")
         content = message.get("content")
         if not isinstance(content, str) and not (content is None and message.get("tool_calls")):
-            raise DataError(f"{turn}: 'content' must be text, but it is {_name(content)}.")
+            raise DataError(f"{turn}: 'content' must be text, but it is {name_of(content)}.")
+        check_text(content, f"{turn}: 'content'")
     if not any(message["role"] == "assistant" for message in messages):
         raise DataError(f"{where} has no assistant message, so there is nothing to learn from it.")
 
 
-def _name(value: Any) -> str:
+def check_text(value: str | None, where: str) -> None:
+    """Refuse half characters, which JSON can write (`\\ud800`) and no tokenizer can read."""
+    try:
+        (value or "").encode()
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"{where} holds half a character ({error.object[error.start]!r}) at position {error.start}."
+        ) from None
+
+
+def name_of(value: Any) -> str:
+    """Return what a JSON value is, in words."""
     if value is None:
         return "null"
     return {

@@ -13,9 +13,11 @@ from typing import Any
 from .config import RunConfig
 from .data import data_files
 from .publish import MARK, remove, write_text
+from .template import template_file
 
 COMPLETE = "lazyllm_checkpoint.json"
-_NOT_IN_RESULT = ("show_prompt", "nccl_port", "data_path")
+# the template and the DeepSpeed configuration count by their content
+_NOT_IN_RESULT = ("show_prompt", "nccl_port", "data_path", "prompt_template_name", "deepspeed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,8 @@ def fingerprint(config: RunConfig, world: int) -> str:
         for file in data_files(data) if data else ():
             with file.open("rb") as stream:
                 digest.update(hashlib.file_digest(stream, "sha256").digest())
+    for path in (template_file(config.params["prompt_template_name"]), config.params["deepspeed"]):
+        digest.update(b"\0file" + (Path(path).read_bytes() if path else b""))
     for file in sorted(Path(config.base_model).iterdir()):
         if file.is_file():
             stat = file.stat()

@@ -24,8 +24,6 @@ def run_step(name: str, work: Callable[[RunConfig], None]) -> int:
 
     Errors of ours, of the disk and of the memory become one message; any other keeps its traceback.
     """
-    from safetensors import SafetensorError
-
     from lazyllm.errors import LazyLLMError
 
     if len(sys.argv) != 2:
@@ -39,16 +37,30 @@ def run_step(name: str, work: Callable[[RunConfig], None]) -> int:
     except LazyLLMError as error:
         say(f"Error: {error}")
         return 1
-    except (OSError, SafetensorError) as error:
-        say(f"Error: the {name} step stopped, and nothing was published: {error}")
-        return 1
-    except RuntimeError as error:
-        if type(error).__name__ != "OutOfMemoryError":
+    except Exception as error:
+        cause = explain(error)
+        if cause is None:
             raise
-        say(f"Error: the {name} step ran out of GPU memory, and nothing was published: {error}")
-        say("  Lower micro_batch_size or cutoff_len, or set gradient_checkpointing=True.")
+        say(f"Error: the {name} step {cause}")
         return 1
     return 0
+
+
+def explain(error: Exception) -> str | None:
+    """Return what an error of the disk or the memory means, None for any other: libraries raise them as all sorts."""
+    from safetensors import SafetensorError
+
+    text = str(error)
+    if "inline_container" in text or "PytorchStreamWriter" in text:  # how torch.save fails
+        return f"could not write, and nothing was published: is the disk full?\n  {text}"
+    if isinstance(error, (OSError, SafetensorError)):
+        return f"stopped, and nothing was published: {text}"
+    if type(error).__name__ == "OutOfMemoryError":
+        advice = "Lower micro_batch_size or cutoff_len, or set gradient_checkpointing=True."
+        return f"ran out of GPU memory, and nothing was published: {text}\n  {advice}"
+    if isinstance(error, MemoryError) or "can't allocate memory" in text:
+        return f"ran out of memory, and nothing was published: {text}\n  Lower micro_batch_size or cutoff_len."
+    return None
 
 
 @contextmanager

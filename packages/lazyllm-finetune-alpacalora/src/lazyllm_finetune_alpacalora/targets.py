@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 from lazyllm.errors import InputError, near
 
@@ -106,18 +106,29 @@ def _all_linear(modules: Modules, saved: Collection[str]) -> tuple[str, ...]:
 
 
 def _refuse(wanted: Sequence[str], keyword: str, usable: Collection[str], names: Collection[str]) -> None:
-    known = sorted({leaf(name) for name in usable if not leaf(name).isdigit()} - {""})
     for name in wanted:
         if not fits(name, names):
-            raise InputError(
-                f"{keyword}: this model has no module {name!r}. {near(name, known)}",
-                hint=f"Its modules are: {', '.join(known)}.",
-            )
+            refuse_unknown(keyword, name, usable)
         if not fits(name, usable):
             raise InputError(
                 f"{keyword}: {name!r} is no linear layer, so LoRA cannot adapt it.",
-                hint=f"Its linear layers are: {', '.join(known)}.",
+                hint=f"Its linear layers are: {', '.join(_leaves(usable))}.",
             )
+
+
+def refuse_unknown(keyword: str, name: str, modules: Collection[str]) -> NoReturn:
+    """Raise the InputError that says what is near to an unknown module's name, and what there is."""
+    known = _leaves(modules)
+    nearest = near(name, known)
+    none = " For none: modules_to_save='[]'." if keyword == "modules_to_save" else ""
+    raise InputError(
+        f"{keyword}: this model has no module {name!r}.{f' {nearest}' if nearest.startswith('Did') else ''}",
+        hint=f"Its modules are: {', '.join(known)}.{none}",
+    )
+
+
+def _leaves(modules: Collection[str]) -> list[str]:
+    return sorted({leaf(name) for name in modules if not leaf(name).isdigit()} - {""})
 
 
 def leaf(name: str) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lazyllm.components.paths import as_path
 from lazyllm.errors import InputError, near
 
 FOLDER = Path(__file__).parent / "templates"
@@ -80,23 +81,29 @@ def _fill(template: str, **values: str) -> str:
     return "".join([*parts, rest])
 
 
+def template_file(name: str) -> Path:
+    """Return the absolute path of a packaged template's file, or of one's own; an InputError if it is neither."""
+    known = {file.stem: file for file in FOLDER.glob("*.json")}
+    if name in known:
+        return known[name]
+    if name and (file := as_path(name, "prompt_template_name")).is_file():
+        return file.absolute()
+    raise InputError(
+        f"prompt_template_name={name!r} is neither a packaged template nor a file. {near(name, known)}",
+        hint="A template is a JSON file with prompt_input, prompt_no_input and response_split.",
+    )
+
+
 def load_template(name: str) -> Template:
-    """Load a packaged template by name, or one's own by the path of its JSON file."""
-    file = FOLDER / f"{name}.json"
-    if not name or Path(name).name != name or not file.is_file():
-        file = Path(name).expanduser()
-        if not name or not file.is_file():
-            known = [p.stem for p in FOLDER.glob("*.json")]
-            raise InputError(
-                f"prompt_template_name={name!r} is neither a packaged template nor a file. {near(name, known)}",
-                hint="A template is a JSON file with prompt_input, prompt_no_input and response_split.",
-            )
+    """Load a packaged template by name, or one's own by the path of its JSON file, which becomes its name."""
+    file = template_file(name)
     try:
         fields = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"The prompt template {file} is not valid JSON: {error}.") from None
     for key, places in (("prompt_input", ("{instruction}", "{input}")), ("prompt_no_input", ("{instruction}",))):
         text = fields.get(key) if isinstance(fields, dict) else None
         if not isinstance(text, str) or any(place not in text for place in places):
             raise InputError(f"The prompt template {file} needs {key!r}, a text with {' and '.join(places)} in it.")
+    name = file.stem if file.parent == FOLDER else str(file)
     return Template(name, fields["prompt_input"], fields["prompt_no_input"], str(fields.get("response_split", "")))

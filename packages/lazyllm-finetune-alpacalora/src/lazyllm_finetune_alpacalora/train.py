@@ -22,6 +22,7 @@ def main() -> int:
 
 def run_training(config: RunConfig) -> None:
     """Train and publish the adapter in `config.target_path`; checkpoints, log and curve go to `config.root`."""
+    say(f"Loading {config.base_model} to train it on {config.data}.")
     from .prepare import prepare
     from .publish import recover, remove
     from .runs import clean, find_run
@@ -58,6 +59,7 @@ def _finish(config: RunConfig, made: Any, run: str, metrics: dict[str, Any]) -> 
     )
     state, progress = made.trainer.state, made.progress
     summary = {
+        "run": run,
         **made.summary,
         "steps": state.global_step,
         "resumed_from_step": made.resumed,
@@ -70,8 +72,23 @@ def _finish(config: RunConfig, made: Any, run: str, metrics: dict[str, Any]) -> 
         "seconds_to_first_step": round(progress.to_first_step, 3),
         "peak_memory_bytes": peak_memory(),
     }
+    if not progress.seconds:  # all steps were made before a kill: their figures stand
+        former = former_summary(root / "summary.json", run)
+        summary |= {key: former[key] for key in MEASURED if key in former}
     write_text(root / "summary.json", json.dumps(summary, indent=2))
     say(f"Adapter saved: {config.target_path}")
+
+
+MEASURED = ("tokens", "seconds", "tokens_per_second", "seconds_to_first_step", "train_loss", "peak_memory_bytes")
+
+
+def former_summary(file: Path, run: str) -> dict[str, Any]:
+    """Return the summary that an earlier process wrote for the same run; empty if there is none."""
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) and found.get("run") == run else {}
 
 
 def publish_adapter(config: RunConfig, model: Any, tokenizer: Any) -> None:
@@ -87,6 +104,7 @@ def publish_adapter(config: RunConfig, model: Any, tokenizer: Any) -> None:
     made = fresh(config.adapter_partial)
     model.save_pretrained(str(made), save_embedding_layers=False)
     tokenizer.save_pretrained(str(made))
+    (made / "README.md").unlink(missing_ok=True)  # peft's form for a model card, with nothing filled in
     (made / MARK).write_text(json.dumps({"base_model": config.base_model}), encoding="utf-8")
     wished, found = (
         get_peft_model_state_dict(model, save_embedding_layers=False),

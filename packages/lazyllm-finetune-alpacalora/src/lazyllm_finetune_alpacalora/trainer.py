@@ -10,12 +10,21 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from lazyllm.components.finetune import LazyLLMFinetuneBase
-from lazyllm.components.paths import find_data
+from lazyllm.components.paths import check_model, find_data
 from lazyllm.configs import config
 from lazyllm.errors import InputError
 from lazyllm.jobs.command import Arg, Command, Ref, Step
 
-from .check import check_base, check_merge_path, check_modules, check_packages
+from .adapt import plan_batch, plan_length, plan_schedule, plan_validation
+from .base import check_base
+from .check import (
+    check_data_apart,
+    check_merge_path,
+    check_model_name,
+    check_modules,
+    check_packages,
+    check_pattern,
+)
 from .config import RunConfig
 from .data import survey
 from .params import DEFAULTS, DS_CONFIG, check_params
@@ -54,12 +63,8 @@ class AlpacaloraFinetune(LazyLLMFinetuneBase):
         **kw: Any,
     ) -> None:
         super().__init__(base_model, target_path, merge_path, launcher=launcher, **kw)
-        if not isinstance(model_name, str) or not model_name or Path(model_name).name != model_name:
-            raise InputError(f"model_name={model_name!r} cannot begin a log file's name: expected text without '/'.")
-        if not isinstance(cp_files, str) or Path(cp_files).is_absolute():
-            raise InputError(
-                f"cp_files={cp_files!r} is no glob of files in the base model's folder, such as 'tokeniz*'."
-            )
+        check_model_name(model_name)
+        check_pattern(cp_files)
         self.model_name, self.cp_files = model_name, cp_files
         self._own_merge_path = merge_path is not None
         if "deepspeed" in self.given and self.kw["deepspeed"] == DS_CONFIG:
@@ -69,7 +74,7 @@ class AlpacaloraFinetune(LazyLLMFinetuneBase):
     def cmd(self, trainset: Any = None, valset: Any = None) -> Command:
         """Return the command with its two steps, train and merge; all bad input is refused here."""
         run = self._run_config(trainset, valset)
-        processes = max(1, int(getattr(self.launcher, "ngpus", 1) or 1))
+        processes = self._processes()
         uses_deepspeed = bool(run.params["deepspeed"]) and "deepspeed" in self.given
         check_packages(deepspeed=uses_deepspeed)
         file = Ref("file", "train.json")
@@ -84,7 +89,7 @@ class AlpacaloraFinetune(LazyLLMFinetuneBase):
                 *("-m", f"{PACKAGE}.train", file),
             )
         return Command(
-            (Step(train, "train"), Step((sys.executable, "-m", f"{PACKAGE}.merge", file), "merge")),
+            (Step(train, "train"), Step((sys.executable, "-m", f"{PACKAGE}.merge", file), "merge", once=True)),
             env={
                 "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"),
                 "TOKENIZERS_PARALLELISM": "false",
@@ -97,6 +102,19 @@ class AlpacaloraFinetune(LazyLLMFinetuneBase):
             title=f"fine-tune {Path(self.base_model).name} on {Path(run.data).name}",
         )
 
+    def _processes(self) -> int:
+        return max(1, int(getattr(self.launcher, "ngpus", 1) or 1))
+
+    def _check_plan(self, params: Mapping[str, Any], records: int, held_out: int | None) -> None:
+        """Refuse explicit values that the data cannot meet, as far as it is known before it is encoded."""
+        plan_length(params, self.given, check_model(self.base_model))
+        world = self._processes()
+        batch = plan_batch(params, self.given, world)
+        if held_out is None:
+            held_out, _ = plan_validation(params, self.given, records)
+            records -= held_out
+        plan_schedule(params, self.given, records, held_out, batch, world)
+
     def _run_config(self, trainset: Any, valset: Any) -> RunConfig:
         params = check_params(self.kw, self.given)
         trust = params["trust_remote_code"]
@@ -104,23 +122,26 @@ class AlpacaloraFinetune(LazyLLMFinetuneBase):
         if not params["data_path"] and not trainset:
             raise InputError("There is no training data: call the trainer with a data file, or give data_path.")
         data = find_data(params["data_path"] or trainset)
-        load_template(params["prompt_template_name"])
+        params["prompt_template_name"] = load_template(params["prompt_template_name"]).name
         found = survey(data)
-        held_out = find_data(valset) if valset else None
+        held_out = find_data(valset) if valset is not None else None
         if held_out:
+            if "val_set_size" in self.given:
+                raise InputError(
+                    f"val_set_size={params['val_set_size']} with a valset of your own: give one of the two."
+                )
             other = survey(held_out)
             if other.kind != found.kind:
                 raise InputError(
                     f"The training data has {found.kind} records and the validation data {other.kind} records."
                 )
-        elif "val_set_size" in self.given and params["val_set_size"] >= found.count:
-            raise InputError(
-                f"val_set_size={params['val_set_size']} leaves nothing to train on: {data} has {found.count} records."
-            )
         check_base(self.base_model, found.kind, trust=params["trust_remote_code"])
         check_modules(self.base_model, params, self.given)
         if self._own_merge_path:
-            check_merge_path(self.merge_path, self.base_model, self.root)
+            check_merge_path(self.merge_path)
+        for read in (data, *([held_out] if held_out else ())):
+            check_data_apart(read, {self.merge_path, self.target_path} - {self.root})
+        self._check_plan(params, found.count, other.count if held_out else None)
         stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
         return RunConfig(
             base_model=self.base_model,

@@ -51,11 +51,11 @@ def deploy(
         return
     positional, given = parse(engine_class, rest, ctx.command)
     model = one_positional(positional, "MODEL, the folder of the model", ctx.command)
-    with options.mode_of(dry_run):
-        job = engine_class(launcher=launcher, **given).start(model, detach=detach)
-        job.wait_ready()
-        if dry_run:
-            return
+    job = engine_class(launcher=launcher, **given).makejob(model, detach=detach)
+    if options.shown_only(job, dry_run, as_json):
+        return
+    job.start()
+    job.wait_ready()
     found = {"job": job.id, "url": job.url, "status": str(job.status)}
     click.echo(json.dumps(found, ensure_ascii=False) if as_json else job.url)
     if not detach:

@@ -59,14 +59,13 @@ def finetune(
     base = one_positional(positional, "BASE, the folder of the model", ctx.command)
     if not data or not out:
         raise click.UsageError(f"{'--out DIR' if data else '--data PATH'} is missing.", ctx)
-    with options.mode_of(dry_run):
-        trainer = trainer_class(base, Path(out), launcher=launcher, **given)
-        job = trainer.start(data, detach=detach)
-        if not detach:
-            job.wait()
-    found = {"job": job.id, "merged": job.return_value, "status": str(job.status)}
-    if dry_run:
+    job = trainer_class(base, Path(out), launcher=launcher, **given).makejob(data, detach=detach)
+    if options.shown_only(job, dry_run, as_json):
         return
+    job.start()
+    if not detach:
+        job.wait()
+    found = {"job": job.id, "merged": job.return_value, "status": str(job.status)}
     if as_json:
         click.echo(json.dumps(found, ensure_ascii=False))
     else:

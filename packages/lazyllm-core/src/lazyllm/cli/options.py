@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any, TypeVar
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+if TYPE_CHECKING:
+    from ..jobs.job import Job
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -25,13 +27,14 @@ def component_arguments(name: str) -> Callable[[F], F]:
     return click.argument("rest", nargs=-1, type=click.UNPROCESSED, metavar=f"{name} [COMPONENT OPTIONS]")
 
 
-@contextmanager
-def mode_of(dry: bool) -> Iterator[None]:
-    """Switch `config["mode"]` to display for a dry run: both are one thing."""
+def shown_only(job: Job, dry_run: bool, as_json: bool) -> bool:
+    """Print the job's command if it is only to be shown: `--dry-run` and `config["mode"]` display are one thing."""
     from ..configs import Mode, config
 
-    if not dry:
-        yield
-        return
-    with config.override(mode=Mode.Display):
-        yield
+    if not dry_run and config["mode"] is not Mode.Display:
+        return False
+    import json
+
+    if job.command is not None:
+        click.echo(json.dumps(job.command.describe()) if as_json else job.command.show())
+    return True

@@ -65,7 +65,7 @@ class LazyLLMDeployBase(ComponentBase):
     ) -> None:
         super().__init__(launcher=launcher)
         self.given = frozenset(name.replace("-", "_") for name in kw)
-        self.kw = merge_keywords(self.component_name(), self.defaults, kw)
+        self.kw = merge_keywords(self.component_name(), self.defaults, kw, type(self).__init__)
         self.trust_remote_code = config["trust_remote_code"] if trust_remote_code is None else bool(trust_remote_code)
         self.stream = stream
         self.log_path = log_path
@@ -146,6 +146,18 @@ class LazyLLMDeployBase(ComponentBase):
             raise InputError(f"{type(self).__name__} has started no server yet: call it with a model first.")
         return str(job.url)
 
+    def makejob(
+        self,
+        finetuned_model: str | os.PathLike[str] | None = None,
+        base_model: str | os.PathLike[str] | None = None,
+        *,
+        detach: bool = False,
+    ) -> Job:
+        """Return the job that serves the model, not started yet. With `detach` it will outlive this process."""
+        command = self._completed(self.cmd(finetuned_model, base_model))
+        self.job = self.launcher.makejob(command, detach=detach)
+        return self.job
+
     def start(
         self,
         finetuned_model: str | os.PathLike[str] | None = None,
@@ -153,14 +165,10 @@ class LazyLLMDeployBase(ComponentBase):
         *,
         detach: bool = False,
     ) -> Job:
-        """Start the server and return its job at once; `job.wait_ready()` waits until it answers.
-
-        With `detach` the server outlives this process.
-        """
-        command = self._completed(self.cmd(finetuned_model, base_model))
-        self.job = self.launcher.makejob(command, detach=detach)
-        self.job.start()
-        return self.job
+        """Start the server and return its job at once; `job.wait_ready()` waits until it answers."""
+        job = self.makejob(finetuned_model, base_model, detach=detach)
+        job.start()
+        return job
 
     def __call__(
         self, finetuned_model: str | os.PathLike[str] | None = None, base_model: str | os.PathLike[str] | None = None

@@ -12,15 +12,14 @@ from ..configs import config
 from ..errors import InputError
 from .core import ComponentBase
 from .keywords import merge_keywords
-from .paths import check_model, check_writable, find_model
+from .paths import LORA_FOLDER as LORA_FOLDER
+from .paths import MERGE_FOLDER as MERGE_FOLDER
+from .paths import as_path, check_apart, check_model, check_writable, find_model
 
 if TYPE_CHECKING:
     from ..jobs.command import Command
     from ..jobs.job import Job
     from ..jobs.launcher import LazyLLMLaunchersBase
-
-LORA_FOLDER = "lazyllm_lora"
-MERGE_FOLDER = "lazyllm_merge"
 
 
 def placed_below_root(target_path: str | os.PathLike[str]) -> str:
@@ -69,23 +68,30 @@ class LazyLLMFinetuneBase(ComponentBase):
         super().__init__(launcher=launcher)
         self.defatult_kw = dict(self.defaults)
         self.given = frozenset(name.replace("-", "_") for name in kw)
-        self.kw = merge_keywords(self.component_name(), self.defaults, kw)
+        self.kw = merge_keywords(self.component_name(), self.defaults, kw, type(self).__init__)
         self.base_model = find_model(base_model)
         check_model(self.base_model)
         self._place(target_path, merge_path)
 
     def _place(self, target_path: str | os.PathLike[str], merge_path: str | os.PathLike[str] | None) -> None:
-        if not isinstance(target_path, (str, os.PathLike)) or not os.fspath(target_path):
-            raise InputError(f"target_path={target_path!r} is no path: expected the folder to train into.")
+        target = as_path(target_path, "target_path")
         if merge_path is None:
-            self.root = placed_below_root(target_path)
+            self.root = placed_below_root(target)
             self.target_path = os.path.join(self.root, LORA_FOLDER)  # noqa: PTH118
             self.merge_path = os.path.join(self.root, MERGE_FOLDER)  # noqa: PTH118
         else:
-            self.root = self.target_path = os.path.abspath(Path(target_path).expanduser())  # noqa: PTH100
-            self.merge_path = os.path.abspath(Path(merge_path).expanduser())  # noqa: PTH100
+            self.root = self.target_path = os.path.abspath(target)  # noqa: PTH100
+            self.merge_path = os.path.abspath(as_path(merge_path, "merge_path"))  # noqa: PTH100
             if self.merge_path == self.target_path:
                 raise InputError(f"merge_path and target_path are one folder: {self.merge_path!r}.")
+            if Path(self.merge_path) in Path(self.root).parents:
+                raise InputError(
+                    f"merge_path {self.merge_path!r} holds target_path {self.root!r}, and would be replaced as a whole."
+                )
+        check_apart(self.root, self.base_model, "target_path", replaced=False)
+        if self.target_path != self.root:
+            check_apart(self.target_path, self.base_model, "target_path", replaced=True)
+        check_apart(self.merge_path, self.base_model, "merge_path", replaced=True)
         check_writable(self.target_path)
         check_writable(self.merge_path, "merge_path")
 
@@ -104,13 +110,18 @@ class LazyLLMFinetuneBase(ComponentBase):
         """
         raise NotImplementedError(f"{type(self).__name__} does not implement cmd.")
 
-    def start(self, trainset: Any = None, valset: Any = None, *, detach: bool = False) -> Job:
-        """Start training and return its job at once; `job.wait()` waits for the end. With `detach` it outlives us."""
+    def makejob(self, trainset: Any = None, valset: Any = None, *, detach: bool = False) -> Job:
+        """Return the job that trains, not started yet. With `detach` it will outlive this process."""
         command = self.cmd(trainset, valset)
         command = replace(command, title=command.title or self.component_name())
         self.job = self.launcher.makejob(command, detach=detach)
-        self.job.start()
         return self.job
+
+    def start(self, trainset: Any = None, valset: Any = None, *, detach: bool = False) -> Job:
+        """Start training and return its job at once; `job.wait()` waits for the end."""
+        job = self.makejob(trainset, valset, detach=detach)
+        job.start()
+        return job
 
     def __call__(self, trainset: Any = None, valset: Any = None) -> Any:
         """Train and return the merged model's folder, once it is whole."""

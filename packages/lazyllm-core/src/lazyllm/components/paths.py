@@ -10,6 +10,9 @@ from typing import Any
 from ..configs import config
 from ..errors import ConfigError, DataError, InputError, ModelError, near
 
+LORA_FOLDER = "lazyllm_lora"
+MERGE_FOLDER = "lazyllm_merge"
+NAME_MAX, PATH_MAX = 255, 4096  # bytes, on Linux
 WEIGHTS = (".safetensors", ".bin", ".pt")
 TOKENIZER_FILES = (
     "tokenizer.json",
@@ -23,11 +26,18 @@ TOKENIZER_FILES = (
 
 def _neighbours(path: Path) -> str:
     """Return the sentence that names what lies near a path that does not exist."""
-    parent = path.parent
+    parent = path.absolute().parent
     if not parent.is_dir():
         return f"Its folder {parent} does not exist either."
-    names = [entry.name for entry in os.scandir(parent)][:1000]
-    return near(path.name, names) if names else f"{parent} is empty."
+    try:
+        names = sorted(entry.name for entry in os.scandir(parent))
+    except OSError as error:
+        return f"{parent} cannot be read: {error.strerror}."
+    nearest = near(path.name, names[:1000])
+    if nearest.startswith("Did"):
+        return nearest
+    shown = [name for name in names if not name.startswith(".")]
+    return f"{parent} has: {', '.join(shown[:8])}{', …' if len(shown) > 8 else '.'}" if shown else f"{parent} is empty."
 
 
 def has_weights(folder: str | os.PathLike[str]) -> bool:
@@ -35,15 +45,44 @@ def has_weights(folder: str | os.PathLike[str]) -> bool:
     return any(f.endswith(WEIGHTS) for _, _, files in os.walk(folder) for f in files if f != "training_args.bin")
 
 
+def as_path(value: Any, what: str, error: type[InputError] = InputError) -> Path:
+    """Return `value` as a path, `~` expanded; raises `error`, which names `what`, where no file can have that name."""
+    if not isinstance(value, (str, os.PathLike)) or not isinstance(os.fspath(value), str) or not os.fspath(value):
+        raise error(f"{what} is given by a path, not by {value!r}.")
+    text = os.fspath(value)
+    shown = repr(text if len(text) < 200 else text[:200] + "…")
+    try:
+        longest = max(len(part.encode()) for part in text.split("/"))
+    except UnicodeEncodeError:
+        raise error(f"{what}: {shown} is no UTF-8 text; rename it, so that every tool can open it.") from None
+    if "\0" in text:
+        raise error(f"{what}: no path has a NUL character in it, as {shown} has.")
+    if longest > NAME_MAX or len(text.encode()) >= PATH_MAX:
+        raise error(f"{what}: {shown} is too long: a name has at most {NAME_MAX} bytes, a path {PATH_MAX - 1}.")
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:  # the home of a user who does not exist
+        return Path(text)
+
+
+def exists(path: Path, error: type[InputError] = InputError) -> bool:
+    """Return whether something is at `path`; raises `error` where that cannot be known (no permission, say)."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as problem:
+        raise error(f"{path} cannot be reached: {problem.strerror}.") from None
+    return True
+
+
 def find_data(path: str | os.PathLike[str]) -> str:
     """Return the absolute path of a data file or folder: as given, or below `config["data_path"]`."""
-    if not isinstance(path, (str, os.PathLike)) or not os.fspath(path):
-        raise DataError(f"A data set is given by the path of a file or folder, not by {path!r}.")
-    given = Path(path).expanduser()
+    given = as_path(path, "A data set", DataError)
     root = config["data_path"]
     below = Path(root).expanduser() / given if root else given
     for candidate in (given, below):
-        if candidate.exists():
+        if exists(candidate, DataError):
             return os.path.abspath(candidate)  # noqa: PTH100 (the user's own links are kept)
     where = f" (nor {below})" if root else ""
     raise DataError(f"Data {os.fspath(path)!r} does not exist{where}. {_neighbours(given)}")
@@ -51,15 +90,13 @@ def find_data(path: str | os.PathLike[str]) -> str:
 
 def find_model(name: str | os.PathLike[str]) -> str:
     """Return the absolute path of a model's folder: as given, or below a folder of `config["model_path"]`."""
-    if not isinstance(name, (str, os.PathLike)) or not os.fspath(name):
-        raise ModelError(f"A model is given by the path of its folder, not by {name!r}.")
-    given = Path(name).expanduser()
+    given = as_path(name, "A model", ModelError)
     roots = [Path(root).expanduser() for root in config["model_path"].split(":") if root]
     for root in roots:
         if not root.is_absolute():
             raise ConfigError(f"Configuration key 'model_path': {str(root)!r} is not absolute.")
     for candidate in (given, *(root / given for root in roots)):
-        if candidate.is_dir():
+        if exists(candidate, ModelError) and candidate.is_dir():
             return os.path.abspath(candidate)  # noqa: PTH100 (the user's own links are kept)
     if given.is_file():
         raise ModelError(f"Model {os.fspath(name)!r} is a file; expected the folder that holds its files.")
@@ -80,7 +117,7 @@ def check_model(folder: str) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
-        raise ModelError(f"{folder} is no model: it has no config.json.") from None
+        raise ModelError(f"{folder} is no model: it has no config.json.", hint=_what_it_is(Path(folder))) from None
     except (OSError, UnicodeDecodeError, ValueError) as error:
         raise ModelError(f"{path} cannot be read: {error}") from None
     if not isinstance(found, dict):
@@ -92,10 +129,43 @@ def check_model(folder: str) -> dict[str, Any]:
     return found
 
 
+def _what_it_is(folder: Path) -> str | None:
+    merged = folder / MERGE_FOLDER
+    if (merged / "config.json").exists():
+        return f"It holds the results of a training; the model is {merged}."
+    adapter = _adapter_base(folder / "adapter_config.json")
+    return f"It holds an adapter, which needs its base model: {adapter}." if adapter else None
+
+
+def _adapter_base(file: Path) -> str | None:
+    try:
+        return str(json.loads(file.read_text("utf-8")).get("base_model_name_or_path") or "unknown")
+    except (OSError, ValueError, AttributeError):
+        return None
+
+
+def check_apart(folder: str, base_model: str, what: str, *, replaced: bool) -> None:
+    """Raise an InputError if `folder`, which is to be written, is the base model's or lies in it.
+
+    A folder that will be `replaced` as a whole may not hold the base model either.
+    """
+    path, base = Path(folder).resolve(), Path(base_model).resolve()
+    if path == base or base in path.parents:
+        raise InputError(
+            f"{what} {folder!r} is in the base model's own folder {base_model!r}, which must stay as it is.",
+            hint="Choose a folder outside it.",
+        )
+    if replaced and path in base.parents:
+        raise InputError(
+            f"{what} {folder!r} holds the base model {base_model!r}, and would be replaced as a whole.",
+            hint="Choose a folder of its own.",
+        )
+
+
 def check_writable(folder: str, what: str = "target_path") -> None:
     """Raise an InputError unless `folder` can be made and written to. Makes nothing."""
     path = Path(folder)
-    existing = next(p for p in (path, *path.parents) if p.exists() or p.is_symlink())
+    existing = next(p for p in (path, *path.parents) if exists(p) or p.is_symlink())
     if not existing.is_dir():
         raise InputError(f"{what} {folder!r} cannot be made: {existing} is not a folder.")
     if not os.access(existing, os.W_OK | os.X_OK):
