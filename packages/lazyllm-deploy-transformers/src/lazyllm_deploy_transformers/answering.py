@@ -94,6 +94,7 @@ class Choice:
         self._eos = frozenset() if params.ignore_eos else engine.eos
         self._detokenizer = Detokenizer(text.decoder(params.skip_special_tokens), prompt)
         self._matcher = StopMatcher(params.stop)
+        self._simple = not params.stop and params.logprobs is None
         self._shown = self._decoded = 0
         self._logprobs: list[TokenLogprob] = []
         self._generation: Generation = engine.submit(
@@ -106,26 +107,33 @@ class Choice:
 
     async def pieces(self) -> AsyncIterator[Piece]:
         """Yield the text as it becomes certain; the last piece carries the reason of the end."""
-        finish: str | None = None
-        async for tokens in self._generation.pieces():
-            text = ""
-            for token in tokens:
-                self.tokens += 1
-                if token in self._eos:
-                    finish = "stop"
-                    break
-                text += self._take(token)
-                if self._matcher.stopped is not None:
-                    finish = "stop"
-                    break
-            if finish:
+        generation = self._generation
+        while True:
+            text, ended = self._read(await generation.more())
+            if ended or generation.done:
                 self.cancel()
-                yield self._piece(text + self._rest(), finish)
+                text += self._rest()
+                yield self._piece(text, "stop" if ended or self._matcher.stopped is not None else "length")
                 return
             if text:
                 yield self._piece(text, None)
-        rest = self._rest()
-        yield self._piece(rest, "stop" if self._matcher.stopped is not None else "length")
+
+    def _read(self, tokens: list[int]) -> tuple[str, bool]:
+        """Return the text that `tokens` complete, and whether the answer ends among them."""
+        ends = [i for i, token in enumerate(tokens) if token in self._eos] if self._eos else []
+        if ends:
+            del tokens[ends[0] :]
+        if self._simple:
+            self.tokens += len(tokens) + bool(ends)
+            return self._detokenizer.extend(tokens), bool(ends)
+        text = ""
+        for token in tokens:
+            self.tokens += 1
+            text += self._take(token)
+            if self._matcher.stopped is not None:
+                return text, True
+        self.tokens += bool(ends)
+        return text, bool(ends)
 
     def _take(self, token: int) -> str:
         offset = self._decoded

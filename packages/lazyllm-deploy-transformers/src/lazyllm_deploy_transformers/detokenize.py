@@ -31,6 +31,15 @@ class Detokenizer:
             return ""
         return self._give(text)
 
+    def extend(self, tokens: Sequence[int]) -> str:
+        """Return what pushing `tokens` one by one would give: decoded at once, where they end with a character."""
+        if len(tokens) > 1:
+            text = self._decode([*self._tokens, *tokens])
+            if not text.endswith(REPLACEMENT):
+                self._tokens += tokens
+                return self._give(text)
+        return "".join(map(self.push, tokens))
+
     def flush(self) -> str:
         """Return what is left at the end, without a character that was cut off."""
         if len(self._tokens) == self._sure:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from starlette.requests import Request
@@ -77,13 +77,15 @@ async def _disconnected(receive: Receive) -> None:
         pass
 
 
-async def send_events(send: Send, events: AsyncIterator[bytes]) -> None:
-    """Send `events` as they come."""
+async def start_events(send: Send) -> None:
+    """Send the head of an event stream."""
     headers = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache")]
     await send({"type": "http.response.start", "status": 200, "headers": [*headers, (b"x-accel-buffering", b"no")]})
-    async for event in events:
-        await send({"type": "http.response.body", "body": event, "more_body": True})
-    await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def send_events(send: Send, events: bytes, *, last: bool = False) -> None:
+    """Send one or more events; `last` ends the stream."""
+    await send({"type": "http.response.body", "body": events, "more_body": not last})
 
 
 class KeyGuard:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -19,6 +20,7 @@ from lazyllm.errors import LazyLLMError
 from .app import make_app
 from .arguments import Settings
 from .batching.loading import quiet_environment
+from .memory import keep_freed
 from .state import State
 from .threads import default_threads
 
@@ -46,6 +48,7 @@ class Server:
     def run(self) -> int:
         """Serve until the end; return the exit code."""
         quiet_environment(self._threads)
+        keep_freed()
         app = make_app(self._state, os.environ.get("LAZYLLM_API_KEY") or None)
         config = uvicorn.Config(
             app, http="h11", ws="none", lifespan="off", log_config=None, access_log=False, server_header=False,
@@ -72,6 +75,8 @@ class Server:
             engine = Engine(self._settings, self._threads)
             line = engine.start(self._loop)
             text = Text(engine.tokenizer)
+            # a full collection would look at a million objects of the libraries, and hold up every answer meanwhile
+            gc.freeze()
         except LazyLLMError as e:
             LOG.error("%s", e)
             self._call(self._end, 2)

@@ -12,7 +12,7 @@ from starlette.types import Receive, Scope, Send
 from lazyllm.errors import LazyLLMError
 
 from .answering import Choice, Piece, room
-from .http import Json, Watched, send_events
+from .http import Json, Watched, send_events, start_events
 from .protocol.errors import ApiError
 from .protocol.requests import Endpoint, Params
 from .protocol.responses import DONE, Answer, TokenLogprob, Usage, Writer, event
@@ -108,29 +108,39 @@ class Serving:
 
     async def _stream(self, send: Send) -> None:
         self._status = 200
-        await send_events(send, self._events())
-
-    async def _events(self) -> AsyncIterator[bytes]:
+        await start_events(send)
+        tasks = []
         try:
-            for i in range(len(self._choices)):
-                if self._endpoint == "chat":
-                    yield self._writer.role(i)
-                elif prefix := self._prefix(i):
-                    yield self._writer.delta(i, prefix)
-            if len(self._choices) == 1:
-                async for piece in self._pieces(0):
-                    yield self._writer.delta(0, piece.text, piece.finish, piece.logprobs)
-            else:
-                async for i, piece in self._merged():
-                    yield self._writer.delta(i, piece.text, piece.finish, piece.logprobs)
+            if opening := self._opening():
+                await send_events(send, opening)
+            tasks = [asyncio.ensure_future(self._feed(send, i)) for i in range(len(self._choices))]
+            closing = b"".join(await asyncio.gather(*tasks))
+            if self._params.include_usage:
+                closing += self._writer.usage(self._usage())
+            closing += DONE
         except Exception as e:
             error = api_error(e)
             self._status = error.status
-            yield event(error.to_json())
-            return
-        if self._params.include_usage:
-            yield self._writer.usage(self._usage())
-        yield DONE
+            closing = event(error.to_json())
+        finally:
+            for task in tasks:
+                task.cancel()
+        await send_events(send, closing, last=True)
+
+    def _opening(self) -> bytes:
+        indices = range(len(self._choices))
+        if self._endpoint == "chat":
+            return b"".join(map(self._writer.role, indices))
+        return b"".join(self._writer.delta(i, prefix) for i in indices if (prefix := self._prefix(i)))
+
+    async def _feed(self, send: Send, index: int) -> bytes:
+        """Send a choice's events as they come; return the last one where it goes out with the stream's end."""
+        async for piece in self._pieces(index):
+            events = self._writer.delta(index, piece.text, piece.finish, piece.logprobs)
+            if piece.finish and len(self._choices) == 1:
+                return events
+            await send_events(send, events)
+        return b""
 
     async def _pieces(self, index: int) -> AsyncIterator[Piece]:
         async for piece in self._choices[index].pieces():
@@ -138,33 +148,6 @@ class Serving:
                 self._first = True
                 self._state.metrics.first_token.observe(time.monotonic() - self._started)
             yield piece
-
-    async def _merged(self) -> AsyncIterator[tuple[int, Piece]]:
-        """Yield the pieces of all choices as they come."""
-        queue: asyncio.Queue[tuple[int, Piece] | BaseException | None] = asyncio.Queue()
-
-        async def feed(index: int) -> None:
-            try:
-                async for piece in self._pieces(index):
-                    queue.put_nowait((index, piece))
-                queue.put_nowait(None)
-            except Exception as e:
-                queue.put_nowait(e)
-
-        tasks = [asyncio.ensure_future(feed(i)) for i in range(len(self._choices))]
-        try:
-            left = len(tasks)
-            while left:
-                item = await queue.get()
-                if isinstance(item, BaseException):
-                    raise item
-                if item is None:
-                    left -= 1
-                else:
-                    yield item
-        finally:
-            for task in tasks:
-                task.cancel()
 
     def _prefix(self, index: int) -> str:
         return self._echo[index // self._params.n] if self._echo else ""

@@ -20,6 +20,9 @@ class Text:
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
         self._thread = ThreadPoolExecutor(1, "tokenizer")
+        self._decode = _decode(tokenizer)
+        # the texts of single tokens, at most the vocabulary: each step of an answer asks for one again
+        self._known: dict[bool, dict[int, str]] = {False: {}, True: {}}
         self._bytes = {char: byte for byte, char in _byte_level().items()}
 
     async def encode(self, text: str) -> list[int]:
@@ -58,16 +61,21 @@ class Text:
 
     def decoder(self, skip_special: bool) -> Callable[[list[int]], str]:
         """Return the function that turns token ids into text."""
-        decode = self._tokenizer.decode
+        decode, known = self._decode, self._known[skip_special]
 
         def run(ids: list[int]) -> str:
-            return str(decode(ids, skip_special_tokens=skip_special, clean_up_tokenization_spaces=False))
+            if len(ids) != 1:
+                return decode(ids, skip_special)
+            found = known.get(ids[0])
+            if found is None:
+                found = known[ids[0]] = decode(ids, skip_special)
+            return found
 
         return run
 
     def show(self, token: int) -> tuple[str, list[int] | None]:
         """Return a token's text and its bytes; None where a piece of a character has no known bytes."""
-        text = str(self._tokenizer.decode([token], clean_up_tokenization_spaces=False))
+        text = self._decode([token], False)
         if "\ufffd" not in text:
             return text, list(text.encode())
         raw = self._tokenizer.convert_ids_to_tokens(token) or ""
@@ -75,6 +83,19 @@ class Text:
             return text, [int(raw[3:5], 16)]
         data = [self._bytes.get(char) for char in raw]
         return text, None if None in data else data  # type: ignore[return-value]
+
+
+def _decode(tokenizer: Any) -> Callable[[list[int], bool], str]:
+    """Return the function (tokens, skip_special) → text; a fast tokenizer's core is called without its wrappers."""
+    kind, core = type(tokenizer), getattr(tokenizer, "_tokenizer", None)
+    own = getattr(kind, "_decode", None), kind.decode
+    usual = [getattr(f, "__module__", "") for f in own] == [
+        "transformers.tokenization_utils_tokenizers",
+        "transformers.tokenization_utils_base",
+    ]
+    if usual and hasattr(core, "decode"):
+        return lambda ids, skip: str(core.decode(ids, skip_special_tokens=skip))
+    return lambda ids, skip: str(tokenizer.decode(ids, skip_special_tokens=skip, clean_up_tokenization_spaces=False))
 
 
 def _byte_level() -> dict[int, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,33 +27,31 @@ class Generation:
         self.tokens: list[int] = []
         self.done = False
         self.error: str | None = None
-        self._changed = asyncio.Event()
+        self._read = 0
+        self._waiter: asyncio.Future[None] | None = None
 
     def deliver(self, tokens: list[int], done: bool, error: str | None) -> None:
         """Take the tokens so far; what arrives while the reader is busy is read in one go."""
         self.tokens = tokens
         self.done = self.done or done or error is not None
         self.error = self.error or error
-        self._changed.set()
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
-    async def pieces(self) -> AsyncIterator[list[int]]:
-        """Yield new tokens until the sequence is complete.
+    async def more(self) -> list[int]:
+        """Return the tokens since the last call, waiting for one; none are left once `done` is set.
 
         Raises:
             ServiceError: the engine failed.
         """
-        read = 0
-        while True:
-            await self._changed.wait()
-            self._changed.clear()
-            if self.error is not None:
-                raise ServiceError(f"The engine failed: {self.error}", status=500)
-            tokens, done = self.tokens, self.done
-            if len(tokens) > read:
-                yield tokens[read:]
-                read = len(tokens)
-            if done:
-                return
+        while len(self.tokens) == self._read and not self.done:
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
+        if self.error is not None:
+            raise ServiceError(f"The engine failed: {self.error}", status=500)
+        new = self.tokens[self._read :]
+        self._read += len(new)
+        return new
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +19,8 @@ class Router(OutputRouter):  # type: ignore[misc]
         super().__init__()
         self._loop = loop
         self._deliver = deliver
+        self._box: deque[list[tuple[str, list[int], bool, str | None]]] = deque()
+        self._called = False
         self._watched: dict[str, Callable[[str | None], None]] = {}
 
     def watch(self, id: str, done: Callable[[str | None], None]) -> None:
@@ -34,9 +37,14 @@ class Router(OutputRouter):  # type: ignore[misc]
                 if o.is_finished() and o.request_id in self._watched:
                     self._watched.pop(o.request_id)(o.error)
         results = [(o.request_id, o.generated_tokens, o.is_finished(), o.error) for o in outputs]
-        if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._run, results)
+        self._box.append(results)
+        # a loop that has not yet come to the last step's results finds these beside them
+        if not self._called and not self._loop.is_closed():
+            self._called = True
+            self._loop.call_soon_threadsafe(self._run)
 
-    def _run(self, results: list[tuple[str, list[int], bool, str | None]]) -> None:
-        for result in results:
-            self._deliver(*result)
+    def _run(self) -> None:
+        self._called = False
+        while self._box:
+            for result in self._box.popleft():
+                self._deliver(*result)

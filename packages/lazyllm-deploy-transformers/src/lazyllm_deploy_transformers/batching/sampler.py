@@ -25,7 +25,6 @@ class Sampler(ContinuousBatchingLogitsProcessorList):  # type: ignore[misc]
 
     def __init__(self) -> None:
         super().__init__(LogitsProcessorList())
-        self.do_processing = True
         self.tokens = 0
         self._special: list[tuple[int, Sampling]] = []
 
@@ -45,12 +44,11 @@ class Sampler(ContinuousBatchingLogitsProcessorList):  # type: ignore[misc]
                     self._special.append((row, sampling))
                 row += 1
         self.tokens += row
+        self.do_processing = bool(self._special)
         return arg_storage
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor, args: torch.Tensor) -> torch.Tensor:
         """Return `scores` [rows, vocabulary] whose argmax is each row's token."""
-        if not self._special:
-            return scores
         raw = {row: scores[row].log_softmax(-1) for row, s in self._special if s.logprobs is not None}
         for row, sampling in self._special:
             _adjust(scores[row], sampling)

@@ -6,11 +6,13 @@ import json
 import time
 import uuid
 from dataclasses import dataclass, field
+from json.encoder import encode_basestring
 from typing import Any
 
 from .requests import Endpoint
 
 DONE = b"data: [DONE]\n\n"
+_MARK = "\0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,7 @@ class Writer:
     id: str = ""
     created: int = field(default_factory=lambda: int(time.time()))
     include_usage: bool = False
+    _around: dict[int, tuple[bytes, bytes]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.id = self.id or ("chatcmpl-" if self.endpoint == "chat" else "cmpl-") + uuid.uuid4().hex
@@ -73,6 +76,18 @@ class Writer:
         self, index: int, text: str, finish: str | None = None, logprobs: list[TokenLogprob] | None = None
     ) -> bytes:
         """Return the event of a piece of text, of the end, or of both."""
+        if text and finish is None and logprobs is None:
+            before, after = self._around.get(index) or self._frame(index)
+            return before + encode_basestring(text).encode() + after
+        return self._delta(index, text, finish, logprobs)
+
+    def _frame(self, index: int) -> tuple[bytes, bytes]:
+        """Return what stands around the text in a choice's events: all but a few of a stream differ in it alone."""
+        before, _, after = self._delta(index, _MARK, None, None).rpartition(encode_basestring(_MARK).encode())
+        self._around[index] = before, after
+        return before, after
+
+    def _delta(self, index: int, text: str, finish: str | None, logprobs: list[TokenLogprob] | None) -> bytes:
         choice: dict[str, Any]
         if self.endpoint == "chat":
             choice = {"index": index, "delta": {"content": text} if text else {}, "finish_reason": finish}
