@@ -88,13 +88,14 @@ class Text:
 def _decode(tokenizer: Any) -> Callable[[list[int], bool], str]:
     """Return the function (tokens, skip_special) → text; a fast tokenizer's core is called without its wrappers."""
     kind, core = type(tokenizer), getattr(tokenizer, "_tokenizer", None)
+    decode: Any = getattr(core, "decode", None)
     own = getattr(kind, "_decode", None), kind.decode
     usual = [getattr(f, "__module__", "") for f in own] == [
         "transformers.tokenization_utils_tokenizers",
         "transformers.tokenization_utils_base",
     ]
-    if usual and hasattr(core, "decode"):
-        return lambda ids, skip: str(core.decode(ids, skip_special_tokens=skip))
+    if usual and decode:
+        return lambda ids, skip: str(decode(ids, skip_special_tokens=skip))
     return lambda ids, skip: str(tokenizer.decode(ids, skip_special_tokens=skip, clean_up_tokenization_spaces=False))
 
 
