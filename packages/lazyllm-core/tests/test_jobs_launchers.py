@@ -146,6 +146,9 @@ def test_a_query_that_fails_is_asked_again(tray, caplog):
     tray.launch(job)
     logging.getLogger("lazyllm").addHandler(caplog.handler)
     tray.faults.update(query=3, release=1)
+    end = time.monotonic() + 20
+    while tray.faults["query"] and time.monotonic() < end:
+        time.sleep(0.02)
     tray.go(job)
     assert job.wait(20) is Status.Done
     logging.getLogger("lazyllm").removeHandler(caplog.handler)
