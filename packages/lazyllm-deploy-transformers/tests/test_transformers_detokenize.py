@@ -59,3 +59,17 @@ def test_each_step_decodes_a_short_window():
 
     run(b"x" * 500 + b"\x80" * 500, decode)
     assert longest <= 17
+
+
+@given(st.text(max_size=30), st.integers(0, 3))
+def test_tokens_decoded_together_give_what_they_give_one_by_one(text, cut):
+    data = list(text.encode())
+    data = data[: len(data) - cut]
+    one, together = Detokenizer(by_bytes), Detokenizer(by_bytes)
+    said = "".join(map(one.push, data)) + one.flush()
+    assert together.extend(data[:7]) + together.extend(data[7:]) + together.flush() == said
+
+
+def test_together_spaces_depend_on_the_prompt_too():
+    detokenizer = Detokenizer(words, [7, 8])
+    assert detokenizer.extend([1, 2]) + detokenizer.extend([3]) == " w1 w2 w3"

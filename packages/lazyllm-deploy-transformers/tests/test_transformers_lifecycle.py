@@ -16,14 +16,14 @@ import sys, time
 from lazyllm_deploy_transformers import server
 from lazyllm_deploy_transformers.batching import sampler
 steps = 0
-call = sampler.Sampler.__call__
-def broken(self, *args):
+call = sampler.Sampler.prepare_tensor_args
+def broken(self, *args, **kw):
     global steps
     steps += 1
     if steps > 20:
         raise RuntimeError("the device caught fire")
-    return call(self, *args)
-sampler.Sampler.__call__ = broken
+    return call(self, *args, **kw)
+sampler.Sampler.prepare_tensor_args = broken
 sys.exit(server.main(sys.argv[1:]))
 """
 LONG = {"prompt": "x", "max_tokens": 400, "ignore_eos": True, "stream": True}
@@ -106,6 +106,39 @@ def test_the_api_key_guards_everything_but_health(serve, model_dir):
     assert "s3cret" not in own.text()
 
 
+def test_a_key_with_any_characters_and_none_that_guards_nothing(serve, model_dir):
+    assert "white space only" in failing(serve, model_dir, env={"LAZYLLM_API_KEY": " "})
+    own = serve(model_dir, env={"LAZYLLM_API_KEY": "schlüssel\n"})
+    for key, status in (("schlüssel", 200), ("schlussel", 401)):
+        headers = {"Authorization": f"Bearer {key}".encode()}
+        assert httpx.get(f"{own.url}/v1/models", headers=headers).status_code == status
+
+
+def test_requests_that_never_arrive_do_not_hold_up_the_end(own):
+    host, port = own.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), 10) as s:
+        s.sendall(b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+        time.sleep(0.2)
+        assert own.stop() == 0 and b"503" in s.recv(100)
+    assert "Traceback" not in own.text()
+
+
+def test_a_killed_server_leaves_its_port_free(own):
+    host, port = own.url.removeprefix("http://").split(":")
+    own.process.kill()
+    own.process.wait()
+    socket.create_server((host, int(port))).close()
+
+
+def test_a_broken_template_is_told_in_words(serve, model_dir, tmp_path):
+    broken = shutil.copytree(model_dir, tmp_path / "bro\nken")
+    (broken / "chat_template.jinja").write_text("{% for %}")
+    own = serve(broken)
+    answer = httpx.post(f"{own.url}/v1/chat/completions", json={"messages": [{"role": "user", "content": "x"}]})
+    assert answer.status_code == 400 and "Expected an expression" in answer.json()["error"]["message"]
+    assert len(own.text().splitlines()) == 3 and "starting bro\\nken (llama)" in own.text()
+
+
 def test_a_model_without_a_chat_template_says_what_to_do(serve, model_dir, tmp_path):
     plain = shutil.copytree(model_dir, tmp_path / "plain")
     (plain / "chat_template.jinja").unlink()
@@ -130,6 +163,27 @@ def test_folders_that_cannot_be_served_end_with_code_2_and_a_line(serve, model_d
     assert "cannot be loaded" in failing(serve, broken)
     (broken / "model.safetensors").unlink()
     assert "has no weights" in failing(serve, broken)
+
+
+def test_weights_that_do_not_fill_the_model_are_refused_not_replaced_by_noise(serve, model_dir, tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    broken = shutil.copytree(model_dir, tmp_path / "broken")
+    weights, name = load_file(broken / "model.safetensors"), "model.layers.1.mlp.up_proj.weight"
+    save_file({**weights, name: weights[name] * float("nan")}, broken / "model.safetensors")
+    assert "computes nan" in failing(serve, broken)
+    save_file({k: v for k, v in weights.items() if k != name}, broken / "model.safetensors")
+    assert f"lacks weights that config.json asks for: {name}." in failing(serve, broken)
+    save_file({**weights, name: weights[name][:9]}, broken / "model.safetensors")
+    assert f"has other sizes for weights that config.json asks for: {name}." in failing(serve, broken)
+
+
+def test_generation_settings_that_make_no_sense_are_told(serve, model_dir, tmp_path):
+    broken = shutil.copytree(model_dir, tmp_path / "broken")
+    (broken / "generation_config.json").write_text('{"do_sample": true, "temperature": "hot"}')
+    assert "generation_config.json" in failing(serve, broken)
+    (broken / "generation_config.json").write_text("{")
+    assert "cannot be read as JSON" in failing(serve, broken)
 
 
 def test_too_long_a_context_and_too_little_memory_are_told_with_numbers(serve, model_dir):

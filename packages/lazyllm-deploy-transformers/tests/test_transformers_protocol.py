@@ -90,6 +90,19 @@ def test_what_cannot_be_honoured_is_refused_by_name(field):
     assert e.value.status == 400 and e.value.param == field and field in e.value.message
 
 
+@pytest.mark.parametrize("bias", [{"1": 101}, {"1": "x"}, {"\u0661": 1}, {"-1": 1}])
+def test_biases_that_cannot_be_are_refused_by_the_fields_own_name(bias):
+    with pytest.raises(ApiError, match="logit_bias") as e:
+        chat(logit_bias=bias)
+    assert e.value.param == "logit_bias"
+
+
+@pytest.mark.parametrize("prompt", [[[]], [1, "a"], [None], [1.5], [True]])
+def test_prompts_of_mixed_kinds_are_refused(prompt):
+    with pytest.raises(ApiError, match="neither a string nor a list of token ids"):
+        complete(prompt=prompt)
+
+
 @pytest.mark.parametrize("body", [{"best_of": 3}, {"suffix": "x"}, {"echo": True, "logprobs": 1}, {"prompt": []}])
 def test_completions_refuse_what_they_cannot_do(body):
     with pytest.raises(ApiError) as e:

@@ -56,10 +56,11 @@ def test_rows_keep_their_own_parameters():
 
 def test_greedy_rows_pass_untouched_and_prefills_have_no_row():
     sampler = Sampler()
-    scores = LOGITS.expand(2, 5).clone()
     requests = [Request(None, has_new_token=False), Request(Sampling()), Request(None)]
     sampler.prepare_tensor_args(requests, torch.empty(0))
-    assert sampler(torch.empty(0), scores, torch.empty(0)) is scores and sampler.tokens == 2
+    assert not sampler.do_processing and sampler.tokens == 2
+    sampler.prepare_tensor_args([*requests, Request(Sampling(temperature=1.0))], torch.empty(0))
+    assert sampler.do_processing
 
 
 def test_a_seed_repeats_whatever_the_neighbours():
@@ -108,4 +109,5 @@ def test_defaults_come_from_the_generation_config():
     assert (said_nothing.temperature, said_nothing.top_k, said_nothing.seen) == (0.7, 20, frozenset({1}))
     assert sampling_for(Params(temperature=0.0), chatty, 0, []).temperature == 0.0
     assert sampling_for(Params(top_p=0.9), Defaults(), 0, []).temperature == 1.0
+    assert sampling_for(Params(temperature=1e-45), chatty, 0, []).temperature == 0.0
     assert sampling_for(Params(seed=4), Defaults(), 2, []).seed == 6

@@ -230,7 +230,36 @@ def test_bad_bodies_are_400_in_the_protocols_form(http, body, said):
 def test_unknown_routes_and_methods(http):
     assert "/v1/chat/completions" in http.post("/v1/chat/completion").json()["error"]["message"]
     assert http.post("/v1/chat/completion").status_code == 404
-    assert http.get("/v1/completions").status_code == 405
+    wrong = http.get("/v1/completions")
+    assert wrong.status_code == 405 and wrong.headers["allow"] == "POST" and "takes POST" in wrong.text
+
+
+def test_a_clients_own_template_is_refused(http):
+    body = {"messages": [{"role": "user", "content": "x"}], "chat_template_kwargs": {"chat_template": "{{ 1 }}"}}
+    answer = http.post("/v1/chat/completions", json=body)
+    assert answer.status_code == 400 and "cannot set chat_template" in answer.json()["error"]["message"]
+
+
+def test_answers_side_by_side_on_one_connection(server):
+    host, port = server.url.removeprefix("http://").split(":")
+    body = b'{"prompt": "x", "max_tokens": 1}'
+    one = b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+    with socket.create_connection((host, int(port)), 10) as s:
+        s.sendall(one * 3)
+        read = b""
+        while read.count(b"HTTP/1.1 200") < 3:
+            part = s.recv(65536)
+            assert part
+            read += part
+
+
+def test_a_client_that_leaves_in_the_middle_of_its_request_is_no_error_of_ours(server):
+    host, port = server.url.removeprefix("http://").split(":")
+    for _ in range(3):
+        with socket.create_connection((host, int(port))) as s:
+            s.sendall(b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+            time.sleep(0.05)
+    wait_until(lambda: server.metric('requests_total{endpoint="completions",status="499"}') >= 3)
 
 
 def wait_until(check, seconds=10):

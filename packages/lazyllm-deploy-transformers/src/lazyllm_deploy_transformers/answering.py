@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from .batching.engine import Engine, Generation
 
 
+# below it, scores divided by the temperature overflow; the most likely token is all that would be drawn
+_COLD = 1e-5
+
+
 @dataclass(frozen=True, slots=True)
 class Piece:
     """New text of a choice; `finish` is set on the last one."""
@@ -33,6 +37,8 @@ def sampling_for(params: Params, defaults: Defaults, choice: int, prompt: list[i
     Without a temperature the model's default holds; top_p, top_k or min_p alone ask for sampling all the same.
     """
     temperature = defaults.temperature if params.temperature is None else params.temperature
+    if temperature < _COLD:
+        temperature = 0.0
     if params.temperature is None and temperature == 0 and (params.top_p or params.top_k or params.min_p):
         temperature = 1.0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable
 from typing import Any
 
@@ -15,7 +16,7 @@ from starlette.types import ASGIApp
 from lazyllm.errors import near
 
 from .http import Json, KeyGuard, failure, read_json
-from .protocol.errors import ApiError
+from .protocol.errors import ApiError, unavailable
 from .protocol.requests import Endpoint, read_chat, read_completion
 from .serving import Serving, api_error
 from .state import State
@@ -45,7 +46,11 @@ async def _failed(request: Request, error: Exception) -> Response:
 async def _no_route(request: Request, error: Exception) -> Response:
     status = getattr(error, "status_code", 404)
     if status == 405:
-        return failure(ApiError(f"{request.method} is not allowed for {request.url.path}.", status=405))
+        allowed = (getattr(error, "headers", None) or {}).get("Allow", "")
+        said = f"{request.method} is not allowed for {request.url.path}; it takes {allowed}."
+        response = failure(ApiError(said, status=405))
+        response.headers["Allow"] = allowed
+        return response
     known = ["/v1/chat/completions", "/v1/completions", "/v1/models", "/health", "/metrics"]
     return failure(ApiError(f"There is no {request.url.path}. {near(request.url.path, known)}", status=status))
 
@@ -86,6 +91,11 @@ class Api:
     async def _answer(self, endpoint: Endpoint, work: Awaitable[Serving]) -> Any:
         try:
             return await work
+        except asyncio.CancelledError:
+            if self._state.phase == "ready":
+                raise
+            # a request that was still on its way when the server's time was up
+            return failure(unavailable("The server is stopping and takes no new requests."))
         except Exception as e:
             error = api_error(e)
             self._state.metrics.requests[endpoint, error.status] += 1

@@ -54,6 +54,11 @@ def check_folder(model: str, *, trust_remote_code: bool = False) -> ModelFolder:
     return ModelFolder(path, path.absolute().name, kind, config)
 
 
+def one_line(name: str) -> str:
+    """Return a folder's name for a log: line breaks and other control characters escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
+
+
 def _json(folder: Path, name: str) -> dict[str, Any]:
     try:
         found = json.loads((folder / name).read_bytes())
@@ -107,6 +112,6 @@ def _safetensors(path: Path) -> None:
 def _tokenizer(folder: Path) -> None:
     if not any((folder / name).exists() for name in _TOKENIZERS):
         raise ModelError(f"{str(folder)!r} has no tokenizer: expected tokenizer.json or {', '.join(_TOKENIZERS[1:3])}.")
-    for name in ("tokenizer.json", "tokenizer_config.json"):
+    for name in ("tokenizer.json", "tokenizer_config.json", "generation_config.json"):
         if (folder / name).exists():
             _json(folder, name)

@@ -13,10 +13,10 @@ from lazyllm.configs import config
 from lazyllm.errors import InputError, ServiceError, near
 from lazyllm.jobs.command import Arg, Command, Ref, Service, Step
 
+from .arguments import KEY
 from .checks import check_folder
 from .threads import default_threads
 
-KEY = "LAZYLLM_API_KEY"
 _CHOICES = {"dtype": ("auto", "float32", "bfloat16", "float16")}
 _WHOLE = ("max_num_seqs", "max_model_len", "max_batch_tokens", "threads")
 

@@ -8,13 +8,14 @@ import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from .protocol.errors import ApiError
 
 BODY_LIMIT = 16 * 2**20
+BODY_SECONDS = 60.0
 
 
 class Json(Response):  # type: ignore[misc]
@@ -32,13 +33,19 @@ async def read_json(request: Request) -> Any:
     """Return the decoded body.
 
     Raises:
-        ApiError: too long, not UTF-8, no JSON, or JSON that nests without end.
+        ApiError: too long or too slow, not UTF-8, no JSON, or JSON that nests without end.
     """
     body = bytearray()
-    async for part in request.stream():
-        body += part
-        if len(body) > BODY_LIMIT:
-            raise ApiError(f"The request's body is longer than {BODY_LIMIT >> 20} MiB.", status=413)
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            async for part in request.stream():
+                body += part
+                if len(body) > BODY_LIMIT:
+                    raise ApiError(f"The request's body is longer than {BODY_LIMIT >> 20} MiB.", status=413)
+    except TimeoutError:
+        raise ApiError(f"The request's body did not come within {BODY_SECONDS:g} s.", status=408) from None
+    except ClientDisconnect:
+        raise ApiError("The client left before its request was complete.", status=499) from None
 
     def constant(name: str) -> Any:
         raise ValueError(f"{name} is no JSON number")
@@ -93,7 +100,7 @@ class KeyGuard:
 
     def __init__(self, app: ASGIApp, key: str) -> None:
         self._app = app
-        self._key = key.encode()
+        self._key = key.encode(errors="surrogateescape")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["path"] == "/health" or self._allowed(scope):

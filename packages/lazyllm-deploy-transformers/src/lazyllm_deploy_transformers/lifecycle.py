@@ -18,8 +18,9 @@ import uvicorn
 from lazyllm.errors import LazyLLMError
 
 from .app import make_app
-from .arguments import Settings
+from .arguments import KEY, Settings
 from .batching.loading import quiet_environment
+from .checks import one_line
 from .memory import keep_freed
 from .state import State
 from .threads import default_threads
@@ -49,7 +50,7 @@ class Server:
         """Serve until the end; return the exit code."""
         quiet_environment(self._threads)
         keep_freed()
-        app = make_app(self._state, os.environ.get("LAZYLLM_API_KEY") or None)
+        app = make_app(self._state, os.environ.get(KEY, "").strip() or None)
         config = uvicorn.Config(
             app, http="h11", ws="none", lifespan="off", log_config=None, access_log=False, server_header=False,
             timeout_keep_alive=30, timeout_graceful_shutdown=2, backlog=2048, log_level="error",
@@ -94,7 +95,7 @@ class Server:
     def _ready(self, engine: object, text: object, seconds: float) -> None:
         self._state.serve(engine, text)  # type: ignore[arg-type]
         host, port = self._sock.getsockname()[:2]
-        LOG.info("ready after %.1f s: %s on http://%s:%d/v1", seconds, self._state.name, host, port)
+        LOG.info("ready after %.1f s: %s on http://%s:%d/v1", seconds, one_line(self._state.name), host, port)
         self._watch = self._loop.create_task(self._watch_engine())
 
     async def _watch_engine(self) -> None:

@@ -10,10 +10,10 @@ import os
 import socket
 import sys
 
-from lazyllm.errors import LauncherError, LazyLLMError
+from lazyllm.errors import ConfigError, LauncherError, LazyLLMError
 
-from .arguments import Settings, parse
-from .checks import check_folder
+from .arguments import KEY, Settings, parse
+from .checks import check_folder, one_line
 
 LOG = logging.getLogger("lazyllm.server")
 
@@ -40,10 +40,12 @@ def bind(host: str, port: int) -> socket.socket:
 
 def run(settings: Settings) -> int:
     """Check the folder, bind the port, serve until told to stop; return the exit code."""
+    if (key := os.environ.get(KEY)) and not key.strip():
+        raise ConfigError(f"{KEY} holds white space only: it guards nothing.", hint=f"unset {KEY}, or give it a key")
     info = check_folder(settings.model, trust_remote_code=settings.trust_remote_code)
     sock = bind(settings.host, settings.port)
     host, port = sock.getsockname()[:2]
-    LOG.info("starting %s (%s) on http://%s:%d/v1", info.name, info.model_type, host, port)
+    LOG.info("starting %s (%s) on http://%s:%d/v1", one_line(info.name), info.model_type, host, port)
     from .lifecycle import Server
 
     return Server(settings, sock, info.name).run()

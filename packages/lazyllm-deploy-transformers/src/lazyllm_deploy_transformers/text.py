@@ -9,8 +9,10 @@ from typing import Any
 
 from .protocol.errors import ApiError
 
+# chat_template too: a client's own program could keep the only tokenizer thread busy forever
 _RESERVED = frozenset(
-    {"conversation", "messages", "tokenize", "return_dict", "return_tensors", "padding", "truncation"}
+    {"chat_template", "conversation", "messages", "tokenize", "tokenizer_kwargs", "return_dict", "return_tensors"}
+    | {"padding", "truncation"}
 )
 
 

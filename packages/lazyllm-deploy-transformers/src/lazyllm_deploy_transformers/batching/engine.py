@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from lazyllm.errors import ServiceError
+from lazyllm.errors import ModelError, ServiceError
 
 from ..arguments import Settings
 from .loading import load
@@ -86,7 +86,10 @@ class Engine:
         self.model, self.tokenizer = loaded.model, loaded.tokenizer
         logging.getLogger("ContinuousBatchingLogger").setLevel(logging.ERROR)
         generation = self.model.generation_config
-        self.defaults = Defaults.of(generation.to_dict())
+        try:
+            self.defaults = Defaults.of(generation.to_dict())
+        except (TypeError, ValueError) as e:
+            raise ModelError(f"generation_config.json in {self._settings.model!r} cannot be used: {e}.") from None
         self.eos = _eos(generation, self.model.config, self.tokenizer)
         self.vocabulary = int(self.model.get_input_embeddings().num_embeddings)
         on_cpu = self.model.device.type == "cpu"

@@ -38,22 +38,28 @@ def load(settings: Settings, threads: int) -> Loaded:
     device = _device(settings.device)
     folder = str(Path(settings.model).absolute())
     trust = settings.trust_remote_code
+    part = "configuration"
     try:
         config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=trust, local_files_only=True)
         _check_class(config)
+        part = "tokenizer"
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=trust, local_files_only=True)
-        model = transformers.AutoModelForCausalLM.from_pretrained(
+        part = "model"
+        model, report = transformers.AutoModelForCausalLM.from_pretrained(
             folder,
             config=config,
             dtype=_dtype(settings.dtype, config, device),
             device_map={"": device} if device != "cpu" else None,
             trust_remote_code=trust,
             local_files_only=True,
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
         )
     except LazyLLMError:
         raise
     except Exception as e:
-        raise ModelError(f"{settings.model} cannot be loaded: {_one_line(e)}") from e
+        raise ModelError(f"The {part} of {settings.model!r} cannot be loaded: {_one_line(e)}") from e
+    _check_weights(settings.model, report)
     _check_loaded(model)
     return Loaded(model.eval(), tokenizer)
 
@@ -105,6 +111,17 @@ def _check_class(config: Any) -> None:
         raise not_batched(config.model_type, reason)
 
 
+def _check_weights(folder: str, report: dict[str, Any]) -> None:
+    """Refuse weights that do not fill the model: the library would leave random numbers in their places."""
+    missing, other = sorted(report["missing_keys"]), sorted(str(key[0]) for key in report["mismatched_keys"])
+    for names, fault in ((missing, "lacks"), (other, "has other sizes for")):
+        if names:
+            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+            raise ModelError(
+                f"The checkpoint in {folder!r} {fault} weights that config.json asks for: {', '.join(names[:3])}{more}."
+            )
+
+
 def _check_loaded(model: Any) -> None:
     if not model._supports_attention_backend:
         raise not_batched(type(model).__name__, "its attention cannot use the library's paged cache")
@@ -116,7 +133,8 @@ def not_batched(name: str, reason: str) -> ModelError:
 
 
 def _one_line(error: BaseException) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
+    text = " ".join(str(error).split())
+    text = text if " " in text else f"{type(error).__name__}: {text}"
     return text if len(text) <= 400 else text[:397] + "..."
 
 

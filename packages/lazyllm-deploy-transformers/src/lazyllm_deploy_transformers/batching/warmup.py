@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from typing import TYPE_CHECKING, Any
 
-from lazyllm.errors import ServiceError
+from lazyllm.errors import ModelError, ServiceError
 
 from .loading import not_batched
 from .sampling import Sampling
@@ -36,9 +37,15 @@ def warm_up(engine: Engine, prompt: list[int], expected: list[tuple[int, float]]
     """Compute a few tokens through the batch and compare.
 
     Raises:
-        ModelError: the batch gives other log-probabilities than the model alone.
+        ModelError: the model gives no numbers, or the batch other log-probabilities than the model alone.
         ServiceError: nothing came.
     """
+    if not all(math.isfinite(own) for _, own in expected):
+        raise ModelError(
+            f"The model computes {expected[0][1]} for a probability: its weights are broken, or too large for "
+            f"{str(engine.model.dtype).removeprefix('torch.')}.",
+            hint="try --dtype float32",
+        )
     sampling = Sampling(logprobs=0)
     ended = threading.Event()
     errors: list[str | None] = []

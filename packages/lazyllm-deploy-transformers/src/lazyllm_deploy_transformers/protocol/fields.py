@@ -91,7 +91,10 @@ def logit_bias(body: Mapping[str, Any]) -> dict[int, float]:
     found = {}
     values = mapping(body, "logit_bias")
     for key in values:
-        if not (isinstance(key, str) and key.isdecimal() and len(key) < 12):
+        if not (isinstance(key, str) and key.isascii() and key.isdecimal() and len(key) < 12):
             raise _wrong("logit_bias", "an object of token ids and numbers", key)
-        found[int(key)] = number(values, key, -100, 100) or 0.0
+        try:
+            found[int(key)] = number(values, key, -100, 100) or 0.0
+        except ApiError as e:
+            raise ApiError(f"logit_bias of token {e.message}", param="logit_bias", code=e.code) from None
     return found

@@ -231,7 +231,9 @@ def _prompts(value: Any) -> list[str | list[int]]:
 def _prompt(value: Any) -> str | list[int]:
     if isinstance(value, list) and value and all(isinstance(v, int) and not isinstance(v, bool) for v in value):
         return value
-    return fields.text(value, "prompt")
+    if isinstance(value, str):
+        return fields.text(value, "prompt")
+    raise ApiError("prompt holds something that is neither a string nor a list of token ids.", param="prompt")
 
 
 def _message(message: Any, index: int) -> dict[str, Any]:
