@@ -60,7 +60,10 @@ def test_the_version_of_the_core_stands_in_one_way() -> None:
 def test_rules_of_the_house(source: Path) -> None:
     tree = ast.parse(source.read_text("utf-8"))
     for node in ast.walk(tree):
-        assert not isinstance(node, ast.Assert), f"line {node.lineno}: input deserves an error of ours, not an assert"
+        if "testing" not in source.parts:
+            assert not isinstance(node, ast.Assert), (
+                f"line {node.lineno}: input deserves an error of ours, not an assert"
+            )
         if isinstance(node, ast.keyword) and node.arg == "shell":
             raise AssertionError(f"line {node.value.lineno}: a shell string")
         if isinstance(node, (ast.Import, ast.ImportFrom)):

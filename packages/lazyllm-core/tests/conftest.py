@@ -13,11 +13,13 @@ import pytest
 
 class Double:
     """Answers on 127.0.0.1. `answers[path]` is a value (sent as JSON), bytes (sent as they are) or a function of the
-    request's body; a (status, value) pair sets the status. `seen` holds (path, body, headers) of each request."""
+    request's body; a (status, value) pair sets the status. `seen` holds (path, body, headers) of each
+    request, `headers` the latest."""
 
     def __init__(self) -> None:
         self.answers: dict[str, Any] = {"/v1/models": {"object": "list", "data": [{"id": "tiny"}]}}
         self.seen: list[tuple[str, Any, dict[str, str]]] = []
+        self.headers: dict[str, str] = {}
         self.connections = 0
         double = self
 
@@ -33,7 +35,8 @@ class Double:
             def answer(self) -> None:
                 size = int(self.headers.get("Content-Length") or 0)
                 body = json.loads(self.rfile.read(size)) if size else None
-                double.seen.append((self.path, body, dict(self.headers)))
+                double.headers = dict(self.headers)
+                double.seen.append((self.path, body, double.headers))
                 found = double.answers.get(self.path, (404, {"error": {"message": f"no {self.path} here"}}))
                 if isinstance(found, Callable):
                     found = found(body)

@@ -100,6 +100,20 @@ def test_the_key_is_sent_and_never_shown(double: Any, monkeypatch: pytest.Monkey
     assert "sk-secret" not in str(caught.value)
 
 
+def test_the_key_of_ones_own_job_is_found(double: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lazyllm.jobs.keys.key_for", lambda url: "own" if url == double.url else None)
+    double.answers["/v1/completions"] = lambda _: (
+        {"choices": [{"text": "yes"}]} if double.headers["Authorization"] == "Bearer own" else (401, {})
+    )
+    client = OpenAIClient(double.url, model="m", api_key="stale")
+    assert [client.ask("go"), client.ask("again")] == ["yes", "yes"] and len(double.seen) == 3
+    monkeypatch.setattr("lazyllm.jobs.keys.key_for", lambda url: "another")
+    double.answers["/v1/completions"] = (401, {"error": {"message": "no such key"}})
+    with pytest.raises(ServiceError, match="401: no such key"):
+        client.ask("go")
+    assert len(double.seen) == 5
+
+
 def test_a_request_that_was_sent_is_not_sent_again(double: Any) -> None:
     double.answers["/v1/completions"] = (503, {"error": {"message": "busy"}})
     with pytest.raises(ServiceError):

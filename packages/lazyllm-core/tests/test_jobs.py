@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -12,6 +13,7 @@ from lazyllm.errors import InputError, JobError
 from lazyllm.jobs import manage, record, runner
 from lazyllm.jobs.command import Command, Ref, Service, Step
 from lazyllm.jobs.job import Job
+from lazyllm.jobs.keys import guarded, key_for
 from lazyllm.jobs.launcher import LazyLLMLaunchersBase
 from lazyllm.jobs.status import JobTimeoutError, Status
 
@@ -86,7 +88,7 @@ def test_a_runner_that_the_scheduler_lost(queue):
 
 
 def test_other_launchers_take_no_callable(queue):
-    with pytest.raises(InputError, match=r"launchers\._queue runs commands"):
+    with pytest.raises(InputError, match=r"launchers\._queue cannot send the Python object"):
         queue.launch(print)
 
 
@@ -138,6 +140,32 @@ def test_find():
             manage.find(wrong)
     with pytest.raises(InputError, match="Did you mean 'two'"):
         manage.find("twoo")
+
+
+def test_servers_that_others_reach_get_a_key(queue, monkeypatch):
+    served = Command((Step(("serve", Ref("port", "port"))),), ports={"port": None}, service=Service())
+    queue.host = None
+    keys = []
+    for _ in range(2):
+        job = queue.makejob(served)
+        job.start()
+        keys.append(json.loads(job.key_file.read_text())["LAZYLLM_API_KEY"])
+        assert job.key_file.stat().st_mode & 0o777 == 0o600
+        assert keys[-1] not in (job.log.parent / "job.json").read_text()
+    assert len(set(keys)) == 2 and all(len(key) > 40 for key in keys)
+    monkeypatch.setenv("LAZYLLM_API_KEY", "of-the-user")
+    assert guarded(served, "10.0.0.1").secrets == {"LAZYLLM_API_KEY": "of-the-user"}
+    assert guarded(replace(served, env={"LAZYLLM_API_KEY": "own"}), None).secrets == {}
+    assert guarded(served, "127.0.0.1").secrets == {} and guarded(Command((Step(("true",)),)), None).secrets == {}
+
+
+def test_the_key_of_a_url():
+    new = made("s", {"state": "Running", "address": {"host": "10.1.1.1", "ports": {"port": 23457}}})
+    data = {**new.data, "service": {"port": "port", "path": "/v1"}, "secrets": ["LAZYLLM_API_KEY"]}
+    runner.write_json(str(new.folder / "job.json"), data)
+    assert key_for("http://10.1.1.1:23457/v1") is None
+    runner.write_json(str(new.folder / "secrets.json"), {"LAZYLLM_API_KEY": "k"})
+    assert key_for("http://10.1.1.1:23457/v1/") == "k" and key_for("http://10.1.1.1:23458/v1") is None
 
 
 def test_find_by_url():

@@ -257,6 +257,24 @@ def test_what_was_stopped_in_a_queue_never_runs(tmp_path):
     assert not (tmp_path / "never").exists()
 
 
+def test_a_timeout(tmp_path):
+    told = run(tmp_path, python("import time; time.sleep(300)"), timeout=0.5)
+    assert (told["state"], told["reason"]) == ("Failed", "did not end within its timeout of 0.5 s")
+    assert told["ended"] - told["started"] < 10
+
+
+def test_the_nodes_own_address(tmp_path, monkeypatch):
+    assert run(tmp_path, ["true"], host=None, node=os.uname().nodename)["address"]["host"] == "127.0.0.1"
+    found = {"n1": ["127.0.1.1"], "127.0.0.4": ["127.0.0.4"], "login": ["10.9.9.9"]}
+    monkeypatch.setattr(runner, "resolve", lambda name: found.get(name, []))
+    monkeypatch.setattr(runner, "toward", lambda ip: {"10.9.9.9": "127.0.0.2"}.get(ip, ""))
+    assert runner.node_address("login", "n1") == "127.0.0.2"
+    assert runner.node_address("login", "127.0.0.4") == "127.0.0.4"  # as it was named
+    assert runner.node_address("gone", "n1") == "0.0.0.0"
+    found["n1"] = ["203.0.113.77", "127.0.0.3"]
+    assert runner.node_address("gone", "n1") == "0.0.0.0"  # the one cannot be bound here, the other not reached
+
+
 def test_not_ready_in_time(tmp_path):
     found = run(tmp_path, serve("60"), ports={"port": None}, service={**SERVICE, "timeout": 0.3})
     assert found["state"] == "Failed" and found["reason"] == "not ready within 0.3 s (Connection refused)"

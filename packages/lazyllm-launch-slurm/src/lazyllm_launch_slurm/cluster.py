@@ -6,7 +6,6 @@ import os
 import time
 from collections.abc import Iterable
 
-from lazyllm.common.log import LOG
 from lazyllm.errors import InputError, LauncherError, near
 
 from .commands import controller_answers, run
@@ -111,12 +110,3 @@ def free_gpus(mine: list[Node]) -> dict[str, int]:
         if node.state.startswith(("idle", "mixed")) and not any(word in node.state for word in UNUSABLE)
     }
     return {name: n for name, n in sorted(free.items(), key=lambda item: (-item[1], item[0])) if n > 0}
-
-
-def warn_of_strangers(mine: Iterable[Node]) -> None:
-    """Say that a server without an API key answers everybody, unless all nodes are this machine."""
-    if not all(node.address.startswith("127.") for node in mine):
-        LOG.warning(
-            "The server will answer everybody who reaches the cluster's nodes; with LAZYLLM_API_KEY set, "
-            "or lazyllm.config['api_key'], it demands that key, and clients here send it."
-        )

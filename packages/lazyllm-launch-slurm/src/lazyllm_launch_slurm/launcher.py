@@ -6,14 +6,11 @@ import os
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from lazyllm.configs import config
-from lazyllm.errors import InputError, LauncherError
+from lazyllm.errors import LauncherError
 from lazyllm.jobs import runner
-from lazyllm.jobs.command import Command
 from lazyllm.jobs.job import Job
 from lazyllm.jobs.launcher import LazyLLMLaunchersBase
 from lazyllm.jobs.record import Record
@@ -21,9 +18,8 @@ from lazyllm.jobs.status import Status
 from lazyllm.jobs.view import JobView
 
 from . import options as checks
-from .cluster import TRUSTED, free_gpus, members, read_nodes, wait_for_controller, warn_of_strangers
+from .cluster import TRUSTED, free_gpus, members, read_nodes, wait_for_controller
 from .commands import ask
-from .function import FunctionJob, call_of, calls
 from .judge import judge
 from .link import link_of
 from .poller import poller
@@ -33,7 +29,6 @@ from .tasks import spread
 from .wishes import Wishes
 
 NODE = str(Path(__file__).with_name("node.py"))
-KEY = "LAZYLLM_API_KEY"
 
 
 class SlurmLauncher(LazyLLMLaunchersBase):
@@ -56,6 +51,8 @@ class SlurmLauncher(LazyLLMLaunchersBase):
         python: the Python >= 3.8 that runs a job's supervisor on the node, by default this one.
         options: further long options of sbatch's, such as {"nice": 100, "hold": True}.
     """
+
+    host = None
 
     def __init__(
         self,
@@ -95,12 +92,12 @@ class SlurmLauncher(LazyLLMLaunchersBase):
         )  # fmt: skip
         self.num_can_use_nodes = num_can_use_nodes
         self.python = python or sys.executable
+        self.timeout = timeout
 
     partition = property(lambda self: self.wishes.partition)
     nnode = property(lambda self: self.wishes.nnode)
     nproc = property(lambda self: self.wishes.nproc)
     ngpus = property(lambda self: self.wishes.ngpus)
-    timeout = property(lambda self: self.wishes.timeout)
 
     def get_idle_nodes(self, partion: str | None = None, partition: str | None = None) -> dict[str, int]:
         """Return {node: free GPUs} of the nodes that could start a job now, at most `num_can_use_nodes`.
@@ -119,36 +116,19 @@ class SlurmLauncher(LazyLLMLaunchersBase):
         return {}
 
     def makejob(self, cmd: Any, *, name: str | None = None, detach: bool = False) -> Job:
-        if callable(cmd):
-            raise InputError(
-                f"launchers.slurm cannot send the Python object {cmd!r} to another machine.",
-                hint='Give the function by name, launch("module:function", ARGUMENTS), or use launchers.empty.',
-            )
-        return self._make(Job, Command.of(cmd), name, detach)
-
-    def _make(self, kind: type[Job], command: Command, name: str | None, detach: bool) -> Job:
-        name = name or kind(command, self).name
-        if command.service and config["api_key"] and KEY not in command.secrets:
-            command = replace(command, secrets={**command.secrets, KEY: config["api_key"]})
+        job = super().makejob(cmd, name=name, detach=detach)
         wishes = self.wishes
-        command = spread(command, wishes.nnode, wishes.nproc, python=self.python, cpus=wishes.cpus_per_task)
-        return kind(command, self, name=name, detach=detach)
-
-    def _job_of(self, job: Any, args: tuple[Any, ...], kw: dict[str, Any]) -> Any:
-        if calls(job):
-            return self._make(FunctionJob, call_of(job, args, kw), job, False)
-        return super()._job_of(job, args, kw)
+        if job.command:
+            job.command = spread(job.command, wishes.nnode, wishes.nproc, python=self.python, cpus=wishes.cpus_per_task)
+        return job
 
     def submit(self, job: Job) -> str:
-        record, command = _record(job), job.command
+        record = _record(job)
         every = read_nodes(TRUSTED)
         partition = self.wishes.place(every)
         mine = members(every, partition)
-        if command and command.service and KEY not in command.secrets:
-            warn_of_strangers(mine)
         addresses = {node.name: node.address for node in mine if node.address not in ("", node.name)}
-        told = {"timeout": self.wishes.timeout, "addresses": addresses}
-        runner.write_json(str(record.folder / "slurm.json"), told)
+        runner.write_json(str(record.folder / "slurm.json"), {"addresses": addresses})
         name = name_of(job.name, record.id)
         record.submitted(name)  # until its number is known; so it is found even if this process ends now
         environ = {**os.environ, "LAZYLLM_JOB_ID": record.id, "LAZYLLM_JOB_DETACHED": record.id}

@@ -56,8 +56,11 @@ def deploy(
         return
     job.start()
     job.wait_ready()
-    found = {"job": job.id, "url": job.url, "status": str(job.status)}
+    key_file = str(job.key_file) if job.key_file else None
+    found = {"job": job.id, "url": job.url, "status": str(job.status), "key_file": key_file}
     click.echo(json.dumps(found, ensure_ascii=False) if as_json else job.url)
+    if key_file:
+        click.echo(f"It demands an API key. lazyllm sends it; for other programs it stands in {key_file}", err=True)
     if not detach:
         click.echo("Ctrl-C ends the server.", err=True)
         job.wait()

@@ -18,7 +18,7 @@ class OpenAIClient:
 
     Args:
         model: the model's name; by default the first that the server lists.
-        api_key: by default `config["api_key"]`.
+        api_key: by default `config["api_key"]`, or the key of this user's job that serves the URL.
         timeout: seconds without a byte after which a request is given up.
     """
 

@@ -64,11 +64,18 @@ class Transport:
         limits = httpx.Timeout(seconds, connect=CONNECT_TIMEOUT if seconds is None else min(seconds, CONNECT_TIMEOUT))
         url = f"{self.url}{path}"
         try:
-            with self.client.stream(method, url, json=body, timeout=limits) as response:
+            response = self.client.send(self.client.build_request(method, url, json=body, timeout=limits), stream=True)
+            if response.status_code == 401 and self._found_key():
+                response.close()
+                again = self.client.build_request(method, url, json=body, timeout=limits)
+                response = self.client.send(again, stream=True)
+            try:
                 if response.status_code >= 400:
                     response.read()
                     raise _refusal(response, url)
                 yield response
+            finally:
+                response.close()
         except httpx.ConnectError as error:
             raise ServiceError(
                 f"No server answers at {url}: {error}.", hint="lazyllm ps shows what is being served."
@@ -77,6 +84,16 @@ class Transport:
             raise ServiceError(f"{url} did not answer within {seconds:g} s.") from None
         except httpx.TransportError as error:
             raise ServiceError(f"The connection to {url} broke: {error or type(error).__name__}.") from None
+
+    def _found_key(self) -> bool:
+        """Take the key of the job that serves this URL, if it is one of this user's and was not tried just now."""
+        from ..jobs.keys import key_for
+
+        key = key_for(self.url)
+        if not key or self.client.headers.get("Authorization") == f"Bearer {key}":
+            return False
+        self.client.headers["Authorization"] = f"Bearer {key}"
+        return True
 
     def fetch(self, method: str, path: str, body: Any = None, *, timeout: float | None = None) -> str:
         """Return the text of a response."""

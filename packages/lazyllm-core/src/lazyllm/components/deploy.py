@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..configs import config
 from ..errors import InputError, ModelError
+from ..jobs.keys import API_KEY
 from .core import ComponentBase
 from .finetune import MERGE_FOLDER
 from .keywords import merge_keywords
@@ -135,7 +136,7 @@ class LazyLLMDeployBase(ComponentBase):
         """Return the command with what every engine gets: the log file, and the key in its environment."""
         secrets = dict(command.secrets)
         if config["api_key"]:
-            secrets.setdefault("LAZYLLM_API_KEY", config["api_key"])
+            secrets.setdefault(API_KEY, config["api_key"])
         log = command.log or self.log_file()
         return replace(command, secrets=secrets, log=log, title=command.title or self.component_name())
 

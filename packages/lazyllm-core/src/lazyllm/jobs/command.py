@@ -79,6 +79,7 @@ class Command:
         service: what is served, if the job is a server.
         result: what the job's caller gets when all steps are done (a path, usually); the job fails if it is an
             absolute path that they did not make.
+        returns: the job's value is the JSON that a step left as result.json in the job's folder.
         scratch: paths that have no meaning once the job has ended; removed then.
         log: file that the output goes to; the record links to it. By default the output is kept in the record.
         cwd: working folder, the caller's by default.
@@ -92,6 +93,7 @@ class Command:
     ports: Mapping[str, int | None] = field(default_factory=dict)
     service: Service | None = None
     result: str | None = None
+    returns: bool = False
     scratch: tuple[str, ...] = ()
     log: str | None = None
     cwd: str | None = None
@@ -156,6 +158,7 @@ class Command:
             "ports": dict(self.ports),
             "service": {f: getattr(service, f) for f in Service.__slots__} if service else None,
             "result": self.result,
+            "returns": self.returns,
             "scratch": list(self.scratch),
             "log": self.log,
             "cwd": self.cwd,

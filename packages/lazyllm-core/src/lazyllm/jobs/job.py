@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 import weakref
 from collections.abc import Callable, Iterator
@@ -15,6 +14,7 @@ from ..errors import JobError, LauncherError, LazyLLMError
 from . import record as records
 from . import runner
 from .command import Command
+from .keys import guarded
 from .naming import name_of, text_of
 from .record import Record
 from .status import JobTimeoutError, Status
@@ -70,7 +70,7 @@ class Job(JobView):
 
     def runner_argv(self) -> list[str]:
         """Return the command line that runs this job, wherever its record folder can be seen."""
-        return [sys.executable, "-I", "-S", runner.__file__, str(self._started().folder)]
+        return [self.launcher.python, "-I", "-S", runner.__file__, str(self._started().folder)]
 
     def start(self) -> None:
         """Start the job. Returns when it is known to run (or to wait in a queue).
@@ -89,6 +89,7 @@ class Job(JobView):
         owned = launcher.owned and not self.detach
         with _wrapped(f"{who} cannot take job {self.name!r}"):
             variables = launcher.environment()
+        command = self.command = guarded(command, launcher.host)
         self.record = records.create(
             command,
             name=self.name,
@@ -98,6 +99,7 @@ class Job(JobView):
             detached=not owned,
             host=launcher.host,
             grace=launcher.grace,
+            timeout=launcher.timeout,
             notify=launcher.notified,
         )
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, Self
@@ -10,6 +11,7 @@ from ..errors import InputError, LauncherError
 from ..registry import Registered
 from .arguments import check_arguments
 from .command import Arg, Command
+from .function import call_of, calls
 from .job import Job
 from .status import Status
 from .view import JobView
@@ -35,7 +37,10 @@ class LazyLLMLaunchersBase(Registered):
     - `owned`: jobs end with the process that started them. Only where the runner can see that process (one machine) or
       has a pipe from it as stdin; jobs of other launchers live on, as if started with `detach`.
     - `notified`: `watch` reads the runner's stdout, a pipe, which gets a byte at each change of the job's status.
-    - `host`: the address that the job's servers bind; the runner tells it, and clients are sent there.
+    - `host`: the address that the job's servers bind, and clients are sent to; None: the node's own, which the runner
+      finds there. Servers on any but the loopback's get an API key, which this user's clients know.
+    - `timeout`: seconds that a job may run; waiting in a queue does not count.
+    - `python`: the Python >= 3.8 that runs the runner on the node.
     - `grace`: seconds between asking a job's processes to end and killing them.
     - `environment()`: variables that the job gets. Called before its record is made, so it may refuse the job.
     - `watch(job, seconds)`: wait for news; by default it sleeps and has the record read and `query` asked each time.
@@ -52,8 +57,12 @@ class LazyLLMLaunchersBase(Registered):
     """Whether a job that is not detached ends with the process that started it."""
     notified: ClassVar[bool] = False
     """Whether `watch` reads the runner's stdout, which gets a byte at each change of the job's status."""
-    host: str = "127.0.0.1"
-    """The address that servers bind."""
+    host: str | None = "127.0.0.1"
+    """The address that servers bind; None for the node's own."""
+    timeout: float | None = None
+    """Seconds that a job may run; None for any number."""
+    python: str = sys.executable
+    """The Python >= 3.8 that runs a job's runner."""
     grace: float = 5.0
     """Seconds between asking a job's processes to end and killing them."""
     assumed: frozenset[str] = frozenset()
@@ -114,14 +123,18 @@ class LazyLLMLaunchersBase(Registered):
             detach: the job outlives this process.
         """
         if callable(cmd):
-            raise InputError(f"launchers.{self.short_name()} runs commands, not Python objects such as {cmd!r}.")
+            raise InputError(
+                f"launchers.{self.short_name()} cannot send the Python object {cmd!r} to another process.",
+                hint='Give the function by name, launch("module:function", ARGUMENTS), or use launchers.empty.',
+            )
         return Job(Command.of(cmd), self, name=name, detach=detach)
 
     def launch(self, job: Any, *args: Any, **kw: Any) -> Any:
         """Run a job, or what `makejob` takes, and return its value.
 
         With `sync` that is at its end, and a JobError if it failed; else once it is started.
-        Arguments go to a callable.
+        Arguments go to a function, which is named as "module:function" and found in the working folder or an installed
+        package, or (launchers.empty) given as such.
         """
         job = self._job_of(job, args, kw)
         job.start()
@@ -130,6 +143,8 @@ class LazyLLMLaunchersBase(Registered):
         return job.return_value
 
     def _job_of(self, job: Any, args: tuple[Any, ...], kw: dict[str, Any]) -> Any:
+        if calls(job):
+            return self.makejob(call_of(job, args, kw, self.python), name=job)
         if args or kw:
-            raise InputError(f"Only a Python callable takes arguments, {job!r} does not.")
+            raise InputError(f"Only a function takes arguments, {job!r} does not.")
         return job if isinstance(job, Job) else self.makejob(job)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import os
 import select
 import signal
@@ -198,6 +199,49 @@ def port_holder(port: int) -> tuple[int, str] | None:
     return None
 
 
+def node_address(home: str, name: str = "") -> str:
+    """Return the address of this machine by which the machine `home` reaches it; the loopback's if it is `home` itself.
+
+    `name` is what a scheduler calls this machine. An address that cannot be bound here is no answer, nor is one of the
+    loopback (some distributions give it to the machine's own name), unless `name` is one. 0.0.0.0 if nothing is found.
+    """
+    own = os.uname().nodename
+    if home == own and not name:
+        return "127.0.0.1"
+    found = [ip for ip in resolve(name or own) if ip == name or not is_loopback(ip)]
+    found += [toward(ip) for ip in resolve(home)]
+    found.append(toward("203.0.113.1"))  # an address that nobody has: it shows the way out
+    return next((ip for ip in found if ip and port_free(ip, 0)), "0.0.0.0")  # noqa: S104 (the name is told instead)
+
+
+def resolve(name: str) -> list[str]:
+    """Return the addresses of a machine, those of IPv4 first; none if it is unknown."""
+    import socket
+
+    try:
+        rows = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM) if name else []
+    except OSError:
+        return []
+    return list(dict.fromkeys(str(row[4][0]) for row in sorted(rows, key=lambda row: row[0] != socket.AF_INET)))
+
+
+def toward(ip: str) -> str:
+    """Return the address of this machine that speaks to `ip`, nothing being sent; empty if it is the loopback's."""
+    import socket
+
+    with socket.socket(socket.AF_INET6 if ":" in ip else socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect((ip, 9))
+            mine = str(probe.getsockname()[0])
+        except OSError:
+            return ""
+    return "" if is_loopback(mine) else mine
+
+
+def is_loopback(ip: str) -> bool:
+    return ip.startswith("127.") or ip == "::1"
+
+
 def drain(link: Any, limit: int = 1 << 16, seconds: float = 1.0) -> None:
     """Read on until the other side ends: it would take a connection that is closed with data unread for an error."""
     end = time.monotonic() + seconds
@@ -247,7 +291,9 @@ class Runner:
         with open(os.path.join(folder, "job.json")) as file:
             self.job = json.load(file)
         self.owner, self.line = self.find_owner(self.job.get("owner") or {})
-        self.host = self.job.get("host") or "127.0.0.1"
+        self.host = self.job.get("host") or self.find_host()
+        self.limit = self.job.get("timeout")  # type: float | None
+        self.begun = time.monotonic()
         self.grace = float(self.job.get("grace", 5))
         self.log = os.open(os.path.join(folder, "output.log"), os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
         self.terms = 0  # how often this runner was told to stop
@@ -325,6 +371,9 @@ class Runner:
         pipe = stat.S_ISFIFO(kind) or stat.S_ISSOCK(kind)
         # a scheduler may give its job any stdin: it is the owner's if this is its child, or else the only sign of it
         return (told if seen else None), pipe and (not seen or os.getppid() == told["pid"])
+
+    def find_host(self) -> str:
+        return node_address(self.job.get("node", ""))
 
     def told(self, *_: object) -> None:
         self.terms += 1
@@ -491,7 +540,9 @@ class Runner:
                 self.code = code
 
     def check(self) -> None:
-        """Raise Ended if somebody wants this job to end."""
+        """Raise Ended if somebody wants this job to end, or its time is over."""
+        if self.left() <= 0:
+            raise self.timed_out()
         if self.terms:
             raise Ended("stopped", "Cancelled")
         owner = self.owner
@@ -502,8 +553,17 @@ class Runner:
         self.owner, self.line, self.grace = None, False, min(self.grace, 1.0)
         raise Ended("owner died", "Cancelled")
 
+    def left(self) -> float:
+        """Return the seconds until this job's time is over."""
+        return self.limit - (time.monotonic() - self.begun) if self.limit else math.inf
+
+    def timed_out(self) -> Ended:
+        return Ended("did not end within its timeout of %g s" % (self.limit or 0))
+
     def sleep(self, seconds: float) -> None:
         """Sleep until a signal, a child's end, the service's answer, the owner's death or the time is over."""
+        if self.left() > 0:
+            seconds = min(seconds, self.left())
         ready = select.select([self.wake] + ([0] if self.line else []), [], [], max(seconds, 0))[0]
         if self.wake in ready:
             os.read(self.wake, 4096)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ from ..common.log import LOG
 from ..configs import config
 from ..errors import JobError
 from .command import Command
+from .keys import key_file
 from .output import last_words, tail
 from .record import Record
 from .status import Status, state_of
@@ -96,10 +98,23 @@ class JobView:
 
     @property
     def return_value(self) -> Any:
-        """The service's URL (None before it is known), or else the command's result."""
+        """The service's URL (None before it is known), what a function returned, or else the command's result."""
         if self.serves is None:
-            return self.command.result if self.command else self._started().data.get("result")
+            described = self.command.to_json() if self.command else self._started().data
+            return self._returned() if described.get("returns") else described.get("result")
         return self.url if self.shown_only else self._started().url(self.details())
+
+    def _returned(self) -> Any:
+        """Return what a function's call left behind; None before its end."""
+        try:
+            return None if self.record is None else json.loads((self.record.folder / "result.json").read_bytes())
+        except FileNotFoundError:
+            return None
+
+    @property
+    def key_file(self) -> Path | None:
+        """The file, readable by its owner alone, with the API key that the job's server demands; None without key."""
+        return key_file(self._started())
 
     @property
     def log(self) -> Path:

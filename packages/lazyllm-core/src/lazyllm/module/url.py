@@ -27,7 +27,7 @@ class UrlModule:
         protocol: `openai`, or the name of the engine in `lazyllm.deploy` that says how it is spoken to; by default what
             the job that serves the URL says, else `openai`.
         model: name of the model for the openai protocol; by default the first that the server lists.
-        api_key: by default `config["api_key"]`.
+        api_key: by default `config["api_key"]`, or the key of this user's job that serves the URL.
         timeout: seconds without a byte after which a request is given up.
     """
 

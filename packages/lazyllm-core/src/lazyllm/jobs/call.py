@@ -1,4 +1,4 @@
-"""Calls a function on a node: `python call.py MODULE:FUNCTION ARGUMENTS`, the latter a JSON file.
+"""Calls a function where a job runs: `python call.py MODULE:FUNCTION ARGUMENTS`, the latter a JSON file.
 
 What it returns goes to result.json in the job's folder; of several processes the first one's counts. Modules are
 looked for in the working folder first, as `python -m` does.

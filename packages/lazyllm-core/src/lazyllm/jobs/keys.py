@@ -1,0 +1,45 @@
+"""API keys of servers that other machines can reach: each gets one, and clients of the same user find it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+from ..configs import config
+from ..errors import InputError
+from .command import Command
+from .record import Record
+
+API_KEY = "LAZYLLM_API_KEY"
+"""The variable that a server reads its key from; without it, it answers everybody."""
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+def guarded(command: Command, host: str | None) -> Command:
+    """Return `command` with an API key if it serves on an address that other machines reach.
+
+    The key is `config["api_key"]`, or one made for this job; a key that the command brings stays.
+    """
+    if command.service is None or host in LOOPBACK or API_KEY in {**command.env, **command.secrets}:
+        return command
+    from secrets import token_urlsafe
+
+    return replace(command, secrets={**command.secrets, API_KEY: config["api_key"] or token_urlsafe(32)})
+
+
+def key_file(record: Record) -> Path | None:
+    """Return the path of the file, readable by its owner alone, that has the server's key; None if it has no key."""
+    path = record.folder / "secrets.json"
+    return path if API_KEY in record.data.get("secrets", ()) and path.exists() else None
+
+
+def key_for(url: str) -> str | None:
+    """Return the API key of this user's job that serves `url`; None if there is no such job, or it has no key."""
+    from .manage import find
+
+    try:
+        path = key_file(find(url))
+        return str(json.loads(path.read_bytes())[API_KEY]) if path else None
+    except (InputError, OSError, ValueError, KeyError):
+        return None
