@@ -119,7 +119,10 @@ async def serve_round(url: str, count: int, tokens: int, round_: int, stream: bo
         if stream:
             asked["stream_options"] = {"include_usage": True}
         body = json.dumps(asked).encode()
-        head = f"POST /v1/completions HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n"
+        head = (
+            "POST /v1/completions HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
         return head.encode() + body
 
     async def answer(reader: asyncio.StreamReader) -> int:

@@ -20,7 +20,8 @@ class ToyFinetune(LazyLLMFinetuneBase):
 
     def cmd(self, trainset: Any = None, valset: Any = None) -> Command:
         argv = ("toy-train", self.base_model, str(trainset), str(self.kw["lora_r"]))
-        return Command((Step(argv, "train"),), secrets={"TOKEN": "hush"}, result=self.merge_path)
+        files = {"how.json": '{"epochs": 3}'}
+        return Command((Step(argv, "train"),), secrets={"TOKEN": "hush"}, files=files, result=self.merge_path)
 
 
 class ToyDeploy(LazyLLMDeployBase):
@@ -69,7 +70,7 @@ def test_a_dry_run_shows_the_command_and_starts_nothing(
     args = ["finetune", model, "--method", "toy", "--data", "d a.json", "--out", out, "--lora-r", "16", "--dry-run"]
     assert run(args) == 0
     told = capfd.readouterr().out
-    assert f"toy-train '{model}' 'd a.json' 16" in told
+    assert f"toy-train '{model}' 'd a.json' 16" in told and '<how.json>:\n{"epochs": 3}' in told
     assert "hush" not in told
     assert run(["deploy", model, "--engine", "toy", "--dry-run"]) == 0
     assert capfd.readouterr().out == f"toy-serve '{model}' <host> <port>\n"

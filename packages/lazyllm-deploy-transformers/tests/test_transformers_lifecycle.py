@@ -4,8 +4,10 @@ import shutil
 import signal
 import socket
 import time
+from contextlib import nullcontext
 
 import httpx
+import openai
 import pytest
 
 pytestmark = pytest.mark.engine
@@ -103,6 +105,9 @@ def test_the_api_key_guards_everything_but_health(serve, model_dir):
         assert httpx.get(f"{own.url}/v1/models", headers={"Authorization": header}).status_code == 401
     for header in ("Bearer s3cret", "bearer s3cret"):
         assert httpx.get(f"{own.url}/v1/models", headers={"Authorization": header}).status_code == 200
+    for key, outcome in (("wrong", pytest.raises(openai.AuthenticationError)), ("s3cret", nullcontext())):
+        with outcome, openai.OpenAI(base_url=f"{own.url}/v1", api_key=key, max_retries=0) as client:
+            assert client.models.list().data
     assert "s3cret" not in own.text()
 
 
@@ -117,7 +122,7 @@ def test_a_key_with_any_characters_and_none_that_guards_nothing(serve, model_dir
 def test_requests_that_never_arrive_do_not_hold_up_the_end(own):
     host, port = own.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), 10) as s:
-        s.sendall(b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+        s.sendall(b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{")
         time.sleep(0.2)
         assert own.stop() == 0 and b"503" in s.recv(100)
     assert "Traceback" not in own.text()

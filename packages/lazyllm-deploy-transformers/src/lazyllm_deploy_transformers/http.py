@@ -33,8 +33,12 @@ async def read_json(request: Request) -> Any:
     """Return the decoded body.
 
     Raises:
-        ApiError: too long or too slow, not UTF-8, no JSON, or JSON that nests without end.
+        ApiError: not declared as JSON (what a page in a browser may send to any server is not), too long or too slow,
+            not UTF-8, no JSON, or JSON that nests without end.
     """
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/json":
+        raise ApiError(f"The request needs the header 'Content-Type: application/json', not {kind!r}.", status=415)
     body = bytearray()
     try:
         async with asyncio.timeout(BODY_SECONDS):

@@ -24,13 +24,8 @@ The URL is printed to stdout once the server answers, everything else to stderr.
 
 
 @click.command(context_settings=options.FREE_OPTIONS, epilog=EPILOG)
-@options.component_arguments("MODEL")
+@options.component("MODEL")
 @click.option("--engine", metavar="NAME", help="Engine in lazyllm.deploy (default: transformers).")
-@options.launcher
-@options.detach
-@options.dry_run
-@options.keywords
-@options.as_json
 @click.pass_context
 def deploy(
     ctx: click.Context,

@@ -26,15 +26,10 @@ and as JSON lines. The path of the merged model is printed to stdout, everything
 
 
 @click.command(context_settings=options.FREE_OPTIONS, epilog=EPILOG)
-@options.component_arguments("BASE")
+@options.component("BASE")
 @click.option("--data", metavar="PATH", help="JSON or JSONL file, or a folder of them: alpaca keys or chat messages.")
 @click.option("--out", metavar="DIR", help="Folder for the results.")
 @click.option("--method", metavar="NAME", help="Trainer in lazyllm.finetune (default: alpacalora).")
-@options.launcher
-@options.detach
-@options.dry_run
-@options.keywords
-@options.as_json
 @click.pass_context
 def finetune(
     ctx: click.Context,

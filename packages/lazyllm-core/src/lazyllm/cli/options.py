@@ -22,9 +22,19 @@ FREE_OPTIONS = {"ignore_unknown_options": True}
 """Context settings of a command whose further options belong to a component"""
 
 
-def component_arguments(name: str) -> Callable[[F], F]:
-    """Take everything that the command itself does not know, in order, as `rest`."""
-    return click.argument("rest", nargs=-1, type=click.UNPROCESSED, metavar=f"{name} [COMPONENT OPTIONS]")
+def component(name: str) -> Callable[[F], F]:
+    """Take what commands share that run a component: `name`, the component's own options, how and whether it runs.
+
+    Everything that the command itself does not know arrives, in order, as `rest`.
+    """
+    rest = click.argument("rest", nargs=-1, type=click.UNPROCESSED, metavar=f"{name} [COMPONENT OPTIONS]")
+
+    def taken(command: F) -> F:
+        for option in (as_json, keywords, dry_run, detach, launcher, rest):
+            command = option(command)
+        return command
+
+    return taken
 
 
 def shown_only(job: Job, dry_run: bool, as_json: bool) -> bool:
@@ -37,4 +47,6 @@ def shown_only(job: Job, dry_run: bool, as_json: bool) -> bool:
 
     if job.command is not None:
         click.echo(json.dumps(job.command.describe()) if as_json else job.command.show())
+        for name, text in job.command.files.items() if not as_json else ():
+            click.echo(f"\n<{name}>:\n{text}")
     return True

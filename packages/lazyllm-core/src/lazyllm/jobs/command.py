@@ -142,6 +142,7 @@ class Command:
             "command": self.show(),
             "argv": [[str(item) for item in step.argv] for step in self.steps],
             "env": dict(self.env),
+            "files": dict(self.files),
             "ports": dict(self.ports),
             "result": self.result,
         }
