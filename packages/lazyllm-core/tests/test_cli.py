@@ -11,7 +11,10 @@ from typing import Any
 import pytest
 
 from lazyllm.cli import run
+from lazyllm.cli.deploy import deploy
+from lazyllm.cli.keywords import parse
 from lazyllm.components import LazyLLMDeployBase, LazyLLMFinetuneBase
+from lazyllm.errors import InputError
 from lazyllm.jobs.command import Command, Ref, Service, Step
 
 
@@ -76,6 +79,8 @@ def test_a_dry_run_shows_the_command_and_starts_nothing(
     assert capfd.readouterr().out == f"toy-serve '{model}' <host> <port>\n"
     assert run(["deploy", model, "--engine", "toy", "--dry-run", "--json"]) == 0
     assert json.loads(capfd.readouterr().out)["argv"] == [["toy-serve", model, "<host>", "<port>"]]
+    assert run(["deploy", model, "--engine", "toy", "--port", "21000", "--dry-run"]) == 0
+    assert capfd.readouterr().out == f"toy-serve '{model}' <host> 21000\n"
     monkeypatch.setenv("LAZYLLM_MODE", "display")
     assert run(["deploy", model, "--engine", "toy"]) == 0
     assert capfd.readouterr().out == f"toy-serve '{model}' <host> <port>\n"
@@ -136,6 +141,38 @@ def test_errors_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["deploy", "/no/such/model", "--engine", "toy", "--json"]) == 2
     told = json.loads(capsys.readouterr().out)
     assert told["type"] == "ModelError" and "/no/such/model" in told["error"]
+
+
+def test_usage_errors_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    for args in (["chat", "--json"], ["finetune", "--json", "--method", "toy", "base"], ["ps", "--jsn", "--json"]):
+        assert run(args) == 2
+        assert json.loads(capsys.readouterr().out)["type"] in ("InputError", "ModelError")
+
+
+@pytest.mark.parametrize(
+    "option, value",
+    [
+        (["--trust-remote-code", "False"], False),
+        (["--log-path", "2024"], "2024"),
+        (["--host", "1e3"], "1e3"),
+        (["--port", "21000"], 21000),
+        (["--free", "[1, 2]"], [1, 2]),
+        (["--free", "text"], "text"),
+    ],
+)
+def test_options_get_their_types(option: list[str], value: Any) -> None:
+    class _TypedDeploy(LazyLLMDeployBase):
+        defaults = {"port": None, "host": None, "free": None}
+
+    positional, found = parse(_TypedDeploy, [*option, "DIR"], deploy)
+    assert positional == ["DIR"] and list(found.values()) == [value]
+    with pytest.raises(InputError, match="'x' is no whole number"):
+        parse(_TypedDeploy, ["--port", "x"], deploy)
+
+
+def test_a_flag_swallows_no_model() -> None:
+    for args in (["--trust-remote-code", "DIR"], ["DIR", "--trust-remote-code"]):
+        assert parse(ToyDeploy, args, deploy) == (["DIR"], {"trust_remote_code": True})
 
 
 def test_keywords_are_listed(capsys: pytest.CaptureFixture[str]) -> None:

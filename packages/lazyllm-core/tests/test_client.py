@@ -114,6 +114,20 @@ def test_the_key_of_ones_own_job_is_found(double: Any, monkeypatch: pytest.Monke
     assert len(double.seen) == 5
 
 
+@pytest.mark.parametrize("choices", [[], [{"message": None}], [{}], None])
+def test_answers_without_an_answer_are_errors(double: Any, choices: Any) -> None:
+    double.answers["/v1/completions"] = {"choices": choices}
+    with pytest.raises(ServiceError, match="answered without choices"):
+        OpenAIClient(double.url).ask("go")
+
+
+def test_what_is_no_json_is_not_sent(double: Any) -> None:
+    for wrong in (float("nan"), object()):
+        with pytest.raises(InputError, match="cannot be written as JSON"):
+            OpenAIClient(double.url).ask("go", temperature=wrong)
+    assert not double.requests("/v1/completions")
+
+
 def test_a_request_that_was_sent_is_not_sent_again(double: Any) -> None:
     double.answers["/v1/completions"] = (503, {"error": {"message": "busy"}})
     with pytest.raises(ServiceError):

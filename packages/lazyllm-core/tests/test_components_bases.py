@@ -12,9 +12,11 @@ import pytest
 
 from lazyllm.common.log import LOG
 from lazyllm.components import LazyLLMDeployBase, LazyLLMFinetuneBase
-from lazyllm.components.finetune import placed_below_root
+from lazyllm.components.core import component_register
+from lazyllm.components.paths import placed_below_root
 from lazyllm.errors import InputError, JobError, ModelError
 from lazyllm.jobs.command import Command, Step
+from lazyllm.registry import find_group
 
 
 class PaperFinetune(LazyLLMFinetuneBase):
@@ -152,6 +154,28 @@ def test_an_engine_serves_the_merged_model(base: Path, tmp_path: Path) -> None:
     assert engine.find_model(base, None) == str(base)
 
 
+def test_an_engine_looks_where_a_trainer_puts(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAZYLLM_TRAIN_TARGET_ROOT", str(tmp_path / "runs"))
+    merged = make_model(Path(PaperFinetune(base, "mine").merge_path))
+    assert PaperDeploy().find_model("mine", None) == str(merged)
+    (merged / "tokenizer.json").unlink()
+    with pytest.raises(ModelError, match="has no tokenizer"):
+        PaperDeploy().find_model("mine", None)
+    for wrong in ("", 123):
+        with pytest.raises(ModelError, match="given by a path"):
+            PaperDeploy().find_model(wrong, None)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", [list, " ".join])
+def test_functions_may_give_commands_in_short(base: Path, tmp_path: Path, kind: Any) -> None:
+    for group in ("deploy", "finetune"):
+        name = f"short{group}{kind.__name__}"
+        component_register.cmd(group, func_name=name)(lambda *_: kind(["echo", "hi"]))
+        made = getattr(find_group(group), name)
+        component = made() if group == "deploy" else made(base, tmp_path / "out")
+        assert "hi" in component.makejob("data").command.show()
+
+
 def test_an_engine_falls_back_to_the_base_model_and_says_so(base: Path, tmp_path: Path, warnings: list[str]) -> None:
     engine = PaperDeploy()
     assert engine.find_model(tmp_path / "none", base) == str(base)
@@ -180,6 +204,9 @@ def test_what_an_engine_keeps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LAZYLLM_TRUST_REMOTE_CODE", "1")
     assert PaperDeploy().trust_remote_code is True
     assert PaperDeploy(trust_remote_code=False).trust_remote_code is False
+    for wrong in ("False", "no", 0):
+        with pytest.raises(InputError, match="trust_remote_code is True, False or None"):
+            PaperDeploy(trust_remote_code=wrong)  # type: ignore[arg-type]
     with pytest.raises(InputError, match=r"deploy\.paper has no keyword 'prot'\. Did you mean 'port'\?"):
         PaperDeploy(prot=1)
 

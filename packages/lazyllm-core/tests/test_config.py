@@ -109,6 +109,17 @@ def test_secrets_do_not_show(config: Config) -> None:
     assert config["api_key"] == "sk-very-secret"
 
 
+def test_debugging_is_logged(config: Config, lazyllm_home: Path) -> None:
+    from lazyllm.common.log import LOG
+
+    with config.override(mode="debug"):
+        assert LOG.isEnabledFor(10)
+    assert not LOG.isEnabledFor(10)
+    for mode in (Mode.Debug, Mode.Normal):
+        (lazyllm_home / "config.toml").write_text(f'mode = "{mode}"')
+        assert config["mode"] is mode and LOG.isEnabledFor(10) == (mode is Mode.Debug)
+
+
 def test_an_override_ends(config: Config) -> None:
     with pytest.raises(RuntimeError), config.override(mode="display"):
         assert config["mode"] is Mode.Display

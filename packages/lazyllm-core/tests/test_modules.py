@@ -94,6 +94,12 @@ def test_an_engines_own_protocol(double: Any) -> None:
         module("hi", max_tokns=3)
 
 
+def test_an_engine_of_its_own_protocol_gets_the_key(double: Any) -> None:
+    double.answers["/generate"] = {"answer": "yes"}
+    UrlModule(double.url.removesuffix("/v1") + "/generate", protocol="shout", api_key="k")("hi")
+    assert double.headers["Authorization"] == "Bearer k"
+
+
 def test_an_engine_of_strings_gets_strings(double: Any) -> None:
     url = double.url.removesuffix("/v1") + "/generate"
     double.answers["/generate"] = lambda body: {"answer": body["text"]}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import uuid
 from types import SimpleNamespace
 from typing import Any
@@ -126,6 +127,19 @@ def test_a_group_cannot_take_a_name_of_ours() -> None:
         lazyllm.component_register.new_group("a b")
 
 
+def test_groups_stay_what_they_are(group: str) -> None:
+    for taken, why in (("plugins", "something else"), ("deploy", "There is a group 'deploy' already")):
+        with pytest.raises(InputError, match=why):
+            lazyllm.component_register.new_group(taken)
+    assert find_group("deploy")._base is LazyLLMDeployBase
+    lazyllm.component_register(group)(len)
+    lazyllm.component_register.new_group(group)
+    assert "len" in dir(getattr(lazyllm, group))
+    lazyllm.component_register.new_group(f"{group}.inner")
+    lazyllm.component_register(f"{group}.inner")(max)
+    assert getattr(lazyllm, group).inner.max()(1, 2) == 2
+
+
 def test_subclasses_register_with_and_without_the_groups_name() -> None:
     name = f"Mine{uuid.uuid4().hex[:6]}"
     made = type(f"{name}Deploy", (LazyLLMDeployBase,), {"__module__": __name__})
@@ -147,10 +161,10 @@ def test_apply_and_cmd_exclude_each_other() -> None:
 def test_a_known_plugin_that_is_missing_is_answered_with_its_command() -> None:
     with pytest.raises(MissingComponentError, match="pip install lazyllm-deploy-vllm"):
         _ = lazyllm.deploy.vllm
-    with pytest.raises(MissingPluginError, match="pip install lazyllm-launch-sco"):
-        from lazyllm import ScoLauncher  # noqa: F401
-    with pytest.raises(MissingPluginError, match="pip install lazyllm-launch-sco"):
-        _ = lazyllm.launcher.ScoLauncher
+    with pytest.raises(MissingPluginError, match="pip install lazyllm-launch-k8s"):
+        from lazyllm import K8sLauncher  # noqa: F401
+    with pytest.raises(MissingPluginError, match="pip install lazyllm-launch-k8s"):
+        _ = lazyllm.launcher.K8sLauncher
     assert not hasattr(lazyllm.deploy, "vllm")
 
 
@@ -196,6 +210,32 @@ def test_a_broken_plugin_is_named_and_harms_no_other(installed: Any) -> None:
     assert lazyllm.formatters.json.__name__ == "JsonFormatter"
     with pytest.raises(PluginError, match=r"dist-broken 1.0 .*ModuleNotFoundError"):
         _ = lazyllm.formatters.broken
+
+
+def test_broken_hooks_harm_no_other(installed: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from lazyllm import plugins
+    from lazyllm.hookspecs import Engine, Key, hookimpl
+
+    def module(name: str, **functions: Any) -> None:
+        monkeypatch.setitem(sys.modules, name, SimpleNamespace(**{k: hookimpl(f) for k, f in functions.items()}))
+
+    module("good_one", lazyllm_engines=lambda: [Engine("e1", "1", "")])
+    module("good_two", lazyllm_engines=lambda: [Engine("e2", None, "pip install e2")])
+    module("unknown_hook", lazyllm_no_such_hook=lambda: [])
+    module("other_arguments", lazyllm_engines=lambda wrong: [])
+    module("no_engine", lazyllm_engines=lambda: ["text"])
+    names = ("good_one", "good_two", "unknown_hook", "other_arguments", "no_engine")
+    of = {"good_one": "dist-good", "good_two": "dist-good"}
+    installed(*(fake_entry("plugins", name, name, of.get(name, f"dist-{name}")) for name in names))
+    monkeypatch.setattr(plugins, "all_entries", entries.all_entries)
+    monkeypatch.setattr(plugins, "hooks", plugins.hooks.__wrapped__)
+    found, failed = plugins.call("lazyllm_engines", Engine)
+    assert [engine.name for engine in found["dist-good"]] == ["e1", "e2"]
+    assert "'text' is no Engine" in failed["dist-no_engine"]
+    broken = plugins.hooks()[1]
+    assert set(broken) == {"dist-unknown_hook", "dist-other_arguments"}
+    assert "lazyllm_no_such_hook" in str(broken["dist-unknown_hook"])
+    assert plugins.call("lazyllm_config_keys", Key) == ({}, {})
 
 
 def test_what_is_no_component_is_refused(installed: Any) -> None:

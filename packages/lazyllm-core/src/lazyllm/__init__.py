@@ -75,8 +75,9 @@ def _group_or_class(name: str) -> Any:
 
 def _is_taken(name: str) -> bool:
     import sys
+    from importlib.util import find_spec
 
-    return name in _NAMES or name in _SUBMODULES or name in vars(sys.modules[__name__])
+    return name in _NAMES or name in vars(sys.modules[__name__]) or find_spec(f"lazyllm.{name}") is not None
 
 
 __getattr__, _dir, __all__ = lazy_exports(__name__, _NAMES, _group_or_class)

@@ -92,7 +92,7 @@ class Config:
         self._plugins_asked = True
         from .plugins import call
 
-        found, failed = call("lazyllm_config_keys")
+        found, failed = call("lazyllm_config_keys", Key)
         for distribution, keys in found.items():
             for key in keys:
                 try:
@@ -115,6 +115,8 @@ class Config:
         stamp = (str(path), status.st_mtime_ns, status.st_size)
         if self._file[0] != stamp:
             self._file = (stamp, self._read_file(path))
+            if "mode" in self._file[1]:
+                self._follow_mode()
         return self._file[1]
 
     def _read_file(self, path: Path) -> dict[str, Any]:
@@ -180,9 +182,17 @@ class Config:
     def __setitem__(self, name: str, value: Any) -> None:
         key = self._key(name)
         self._set[key.name] = convert(key, value, "set in code")
+        if key.name == "mode":
+            self._follow_mode()
+
+    def _follow_mode(self) -> None:
+        from .common.log import set_level
+
+        set_level(self["mode"] is Mode.Debug)
 
     def __delitem__(self, name: str) -> None:
-        self._set.pop(self._key(name).name, None)
+        if self._set.pop(self._key(name).name, None) is not None and "mode" not in self._set:
+            self._follow_mode()
 
     def __contains__(self, name: object) -> bool:
         try:
@@ -208,6 +218,8 @@ class Config:
             yield self
         finally:
             self._set = before
+            if "mode" in values:
+                self._follow_mode()
 
     def __repr__(self) -> str:
         shown = (f"{s.key.name}={s.shown}" for s in self.settings())

@@ -28,17 +28,17 @@ class RemoteLauncher(LazyLLMLaunchersBase):
 def resolve_launcher(launcher: Any, *, sync: bool = False, ngpus: int | None = None) -> LazyLLMLaunchersBase:
     """Return a launcher for what users pass: an instance, a class, a name, or None for the configured one.
 
-    `sync` and `ngpus` are what the configured one gets, as far as it takes them.
+    `sync` and `ngpus` are what one that is made here gets, as far as it takes them.
     """
     from .errors import InputError
     from .registry import find_group
 
     if launcher is None:
-        return _make(_configured(), (), {}, {"sync": sync, "ngpus": ngpus})
+        launcher = _configured()
     if isinstance(launcher, str):
         launcher = getattr(find_group("launchers"), launcher)
     if isinstance(launcher, type) and issubclass(launcher, LazyLLMLaunchersBase):
-        launcher = launcher()
+        launcher = _make(launcher, (), {}, {"sync": sync, "ngpus": ngpus})
     if not isinstance(launcher, LazyLLMLaunchersBase):
         raise InputError(f"launcher={launcher!r} is no launcher: expected one of lazyllm.launchers, such as empty().")
     return launcher

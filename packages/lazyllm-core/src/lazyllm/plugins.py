@@ -6,7 +6,8 @@ from dataclasses import asdict, dataclass, field
 from functools import cache
 from typing import Any
 
-from .errors import PluginConflictError, PluginError
+from .errors import LazyLLMError, PluginConflictError, PluginError
+from .hookspecs import Engine
 from .registry.entries import COMMANDS, HOOKS, all_entries, entries, load_component, only
 
 
@@ -27,54 +28,54 @@ class PluginReport:
 
 
 @cache
-def hook_modules() -> tuple[dict[str, Any], dict[str, PluginError | PluginConflictError]]:
-    """Load every plugin's hook module, one at a time. Returns distribution → module, and distribution → what failed.
+def hooks() -> tuple[Any, dict[str, LazyLLMError]]:
+    """Load every plugin's hook module, one at a time. Returns pluggy's manager, and distribution → what failed.
 
     A broken plugin is reported once in the log and takes nothing else down.
     """
-    from .common.log import LOG
-
-    modules: dict[str, Any] = {}
-    broken: dict[str, PluginError | PluginConflictError] = {}
-    for claims in entries(HOOKS).values():
-        try:
-            entry = only(claims)
-            modules[entry.distribution] = entry.load()
-        except (PluginError, PluginConflictError) as error:
-            for entry in claims:
-                broken[entry.distribution] = error
-            LOG.warning("%s", error)
-    return modules, broken
-
-
-@cache
-def hooks() -> Any:
-    """Return pluggy's hook caller with every plugin that loads registered under its distribution's name."""
     import pluggy
 
     from . import hookspecs
+    from .common.log import LOG
 
     manager = pluggy.PluginManager("lazyllm")
     manager.add_hookspecs(hookspecs)
-    for distribution, module in hook_modules()[0].items():
-        manager.register(module, name=distribution)
-    manager.check_pending()
-    return manager
+    broken: dict[str, LazyLLMError] = {}
+    for claims in entries(HOOKS).values():
+        try:
+            entry = only(claims)
+            _add(manager, f"{entry.distribution}:{entry.name}", entry.load())
+        except (PluginError, PluginConflictError) as error:
+            broken.update((entry.distribution, error) for entry in claims)
+            LOG.warning("%s", error)
+    return manager, broken
 
 
-def call(hook: str) -> tuple[dict[str, list[Any]], dict[str, str]]:
-    """Call `hook` in every plugin. Returns distribution → results, and distribution → why its call failed."""
-    manager = hooks()
+def _add(manager: Any, name: str, module: Any) -> None:
+    from pluggy import PluginValidationError
+
+    try:
+        manager.register(module, name=name)
+        manager.check_pending()
+    except (PluginValidationError, ValueError) as error:
+        manager.unregister(name=name)
+        words = " ".join(str(error).split())[:400]
+        raise PluginError(
+            f"The hooks of {name} cannot be used: {words}", hint="lazyllm/hookspecs.py lists all hooks."
+        ) from None
+
+
+def call(hook: str, kind: type) -> tuple[dict[str, list[Any]], dict[str, str]]:
+    """Call `hook` in every plugin. Returns distribution → results, all of `kind`, and distribution → what failed."""
     found: dict[str, list[Any]] = {}
     failed: dict[str, str] = {}
-    for distribution, module in manager.list_name_plugin():
-        if not hasattr(module, hook):
-            continue
+    for implementation in getattr(hooks()[0].hook, hook).get_hookimpls():
+        distribution = implementation.plugin_name.partition(":")[0]
         try:
-            results = manager.subset_hook_caller(
-                hook, [other for name, other in manager.list_name_plugin() if name != distribution]
-            )()
-            found[distribution] = [item for result in results for item in result]
+            results = list(implementation.function() or ())
+            if wrong := next((item for item in results if not isinstance(item, kind)), None):
+                raise TypeError(f"{wrong!r} is no {kind.__name__}")
+            found.setdefault(distribution, []).extend(results)
         except Exception as error:
             failed[distribution] = f"its {hook} fails with {type(error).__name__}: {error}"
     return found, failed
@@ -118,10 +119,10 @@ def _note_fault(mine: PluginReport, claims: list[Any]) -> None:
 
 
 def _add_hook_findings(reports: dict[str, PluginReport]) -> None:
-    for distribution, error in hook_modules()[1].items():
+    for distribution, error in hooks()[1].items():
         reports[distribution].faults.append(error.message)
         reports[distribution].remedies.append(error.hint or "")
-    found, failed = call("lazyllm_engines")
+    found, failed = call("lazyllm_engines", Engine)
     for distribution, engines in found.items():
         mine = reports.setdefault(distribution, PluginReport(distribution, "?"))
         mine.engines.extend(asdict(engine) for engine in engines)

@@ -93,6 +93,8 @@ def run(args: list[str]) -> int:
         click.echo("interrupted", err=True)
         return 130
     except click.UsageError as error:
+        if "--json" in args:
+            return _report(InputError(error.format_message()), as_json=True)
         error.show()
         return 2
     except click.ClickException as error:

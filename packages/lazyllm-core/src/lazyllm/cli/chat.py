@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from ..errors import InputError
 from . import options
 
 EPILOG = """
@@ -53,7 +54,7 @@ def chat(
             click.echo(json.dumps({"answer": answer}, ensure_ascii=False))
         return
     if not sys.stdin.isatty():
-        raise click.UsageError("There is no question: give it as an argument or on stdin.")
+        raise InputError("There is no question: give it as an argument or on stdin.")
     _converse(module, messages, sampling)
 
 
@@ -86,7 +87,6 @@ def _answer(module: Any, messages: Sequence[dict[str, str]], sampling: dict[str,
 def _url(where: str) -> str:
     if "://" in where:
         return where
-    from ..errors import InputError
     from ..jobs.manage import find, info
 
     found = info(find(where))

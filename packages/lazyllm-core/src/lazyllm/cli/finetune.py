@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from ..errors import InputError
 from . import options
 from .keywords import one_positional, parse, show
 
@@ -53,7 +54,7 @@ def finetune(
     positional, given = parse(trainer_class, rest, ctx.command)
     base = one_positional(positional, "BASE, the folder of the model", ctx.command)
     if not data or not out:
-        raise click.UsageError(f"{'--out DIR' if data else '--data PATH'} is missing.", ctx)
+        raise InputError(f"{'--out DIR' if data else '--data PATH'} is missing.", hint="lazyllm finetune --help")
     job = trainer_class(base, Path(out), launcher=launcher, **given).makejob(data, detach=detach)
     if options.shown_only(job, dry_run, as_json):
         return

@@ -12,18 +12,28 @@ import click
 from ..errors import InputError, near
 from ..module.choose import OPTION
 
+NAMED_TYPES = {"bool": bool, "int": int, "float": float, "str": str}
+KINDS = {bool: "true or false", int: "whole number", float: "number", str: "text"}
 BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
-NOT_OPTIONS = ("self", "base_model", "target_path", "launcher", "kw")
+NOT_OPTIONS = ("self", "base_model", "target_path", "launcher")
 
 
 def keywords_of(cls: Any) -> dict[str, Any]:
     """Return the keywords that `cls` takes, with their defaults: those of its constructor and of its `defaults`."""
-    own = {
-        name: parameter.default
-        for name, parameter in inspect.signature(cls.__init__).parameters.items()
-        if name not in NOT_OPTIONS and parameter.kind is not parameter.VAR_POSITIONAL
-    }
-    return {**own, **cls.defaults}
+    return {**{name: parameter.default for name, parameter in _parameters(cls).items()}, **cls.defaults}
+
+
+def types_of(cls: Any) -> dict[str, type]:
+    """Return the types of the keywords of `cls`, as far as annotations, its `types` or its `defaults` tell them."""
+    told = {name: NAMED_TYPES.get(str(p.annotation).partition(" | ")[0]) for name, p in _parameters(cls).items()}
+    given = {name: type(value) for name, value in cls.defaults.items() if isinstance(value, (bool, int, float, str))}
+    return {**{name: kind for name, kind in told.items() if kind}, **given, **cls.types}
+
+
+def _parameters(cls: Any) -> dict[str, inspect.Parameter]:
+    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    found = inspect.signature(cls.__init__).parameters
+    return {n: p for n, p in found.items() if n not in NOT_OPTIONS and p.kind in named and p.default is not p.empty}
 
 
 def parse(cls: Any, args: Sequence[str], command: click.Command) -> tuple[list[str], dict[str, Any]]:
@@ -34,7 +44,7 @@ def parse(cls: Any, args: Sequence[str], command: click.Command) -> tuple[list[s
     Raises:
         InputError: an option that neither `cls` nor the command knows, or a value of another type.
     """
-    known = keywords_of(cls)
+    known, types = keywords_of(cls), types_of(cls)
     spelling = {name.replace("-", "_"): name for name in known}
     options = [o.lstrip("-").replace("-", "_") for p in command.params for o in p.opts if o.startswith("--")]
     who = cls.component_name().partition(".")[2]
@@ -53,15 +63,15 @@ def parse(cls: Any, args: Sequence[str], command: click.Command) -> tuple[list[s
                 f"{cls.component_name()} has no option --{name}. {near(plain, [*spelling, *options])}",
                 hint=f"lazyllm {command.name} --{OPTION[str(command.name)]} {who} --keywords lists them.",
             )
-        default = known[spelling[plain]]
+        kind = types.get(spelling[plain])
         if not equals:
-            value = _next_value(name, rest, default)
-        found[spelling[plain]] = convert(name, value, default)
+            value = _next_value(name, rest, kind)
+        found[spelling[plain]] = convert(name, value, kind)
     return positional, found
 
 
-def _next_value(name: str, rest: list[str], default: Any) -> str:
-    if isinstance(default, bool) and (not rest or rest[0].lower() not in BOOLEANS):
+def _next_value(name: str, rest: list[str], kind: type | None) -> str:
+    if kind is bool and (not rest or rest[0].lower() not in BOOLEANS):
         return "true"
     if not rest:
         raise InputError(f"--{name} needs a value.")
@@ -76,19 +86,18 @@ def one_positional(args: Sequence[str], what: str, command: click.Command) -> st
     raise InputError(f"lazyllm {command.name} takes one {what}: {said}.", hint=f"lazyllm {command.name} --help")
 
 
-def convert(name: str, text: str, default: Any) -> Any:
-    """Return `text` as the type of the keyword's default; without one, as the JSON value that it is, else as text."""
-    if isinstance(default, bool):
+def convert(name: str, text: str, kind: type | None) -> Any:
+    """Return `text` as the keyword's type; if that is not known, as the JSON value that it is, else as text."""
+    if kind is bool:
         if text.lower() in BOOLEANS:
             return BOOLEANS[text.lower()]
         raise InputError(f"--{name} {text!r} is neither true nor false.")
-    if isinstance(default, (int, float)):
+    if kind in (int, float):
         try:
-            return type(default)(text)
+            return kind(text)
         except ValueError:
-            what = "whole number" if isinstance(default, int) else "number"
-            raise InputError(f"--{name} {text!r} is no {what}.") from None
-    if isinstance(default, str):
+            raise InputError(f"--{name} {text!r} is no {KINDS[kind]}.") from None
+    if kind is str:
         return text
     try:
         return json.loads(text)
@@ -98,11 +107,12 @@ def convert(name: str, text: str, default: Any) -> Any:
 
 def show(cls: Any, as_json: bool) -> None:
     """Print the keywords of `cls` and their defaults."""
-    known = keywords_of(cls)
+    known, types = keywords_of(cls), types_of(cls)
     if as_json:
         click.echo(json.dumps(known, ensure_ascii=False, default=str))
         return
     click.echo(f"Options of {cls.component_name()}, with their defaults:")
     width = max((len(name) for name in known), default=0)
     for name, value in known.items():
-        click.echo(f"  --{name.replace('_', '-'):<{width}}  {value!r}")
+        kind = f"  ({KINDS[types[name]]})" if value is None and types.get(name) in KINDS else ""
+        click.echo(f"  --{name.replace('_', '-'):<{width}}  {value!r}{kind}")

@@ -15,13 +15,15 @@ class EngineClient:
 
     Args:
         engine: a class of `lazyllm.deploy` (see `LazyLLMDeployBase`) whose message_format is not None.
+        api_key, timeout: as `OpenAIClient` has them.
     """
 
-    def __init__(self, url: str, engine: Any, *, timeout: float | None = 600.0) -> None:
+    def __init__(self, url: str, engine: Any, *, api_key: str | None = None, timeout: float | None = 600.0) -> None:
         if engine.message_format is None:
             raise InputError(f"{engine.__name__} has no message_format: it is asked in the openai protocol.")
         headers = engine.default_headers
-        self._http = Transport(url, headers=dict(headers) if isinstance(headers, Mapping) else {}, timeout=timeout)
+        headers = dict(headers) if isinstance(headers, Mapping) else {}
+        self._http = Transport(url, headers=headers, timeout=timeout, api_key=api_key)
         self._engine = engine
 
     @property

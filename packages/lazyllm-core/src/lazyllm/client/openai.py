@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ..configs import config
 from ..errors import InputError, ServiceError
 from .transport import Transport
 
@@ -25,8 +24,7 @@ class OpenAIClient:
     def __init__(
         self, url: str, *, model: str | None = None, api_key: str | None = None, timeout: float | None = 600.0
     ) -> None:
-        key = api_key or config["api_key"]
-        self._http = Transport(url, headers={"Authorization": f"Bearer {key}"} if key else {}, timeout=timeout)
+        self._http = Transport(url, timeout=timeout, api_key=api_key)
         self._model = model
 
     @property
@@ -70,8 +68,10 @@ class OpenAIClient:
         answer = self._http.fetch_json("POST", path, body, timeout=timeout)
         try:
             found = [_content(choice) for choice in answer["choices"]]
-        except (TypeError, KeyError):
-            raise ServiceError(f"{self.url}{path} answered without choices: {str(answer)[:200]}") from None
+        except (TypeError, KeyError, AttributeError):
+            found = []
+        if not found:
+            raise ServiceError(f"{self.url}{path} answered without choices: {str(answer)[:200]}")
         return found[0] if len(found) == 1 else found
 
     def stream(

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from ..configs import config
 from ..errors import InputError, ServiceError
 
 if TYPE_CHECKING:
@@ -25,15 +26,26 @@ class Transport:
         url: where the server is, `http://host:port/...`.
         headers: sent with each request.
         timeout: seconds without a byte after which a request is given up; None waits for ever.
+        api_key: sent as `Authorization: Bearer`; by default `config["api_key"]`, or, where the server demands one, the
+            key of this user's job that serves the URL.
     """
 
-    def __init__(self, url: str, *, headers: Mapping[str, str] | None = None, timeout: float | None = 600.0) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        timeout: float | None = 600.0,
+        api_key: str | None = None,
+    ) -> None:
         parts = urlsplit(url) if isinstance(url, str) else None
         if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
             raise InputError(f"{url!r} is no URL of a server: expected http://HOST:PORT/PATH.")
         self.url = url.rstrip("/")
         self._local = parts.hostname in LOOPBACK
         self._headers = dict(headers or {})
+        if key := api_key or config["api_key"]:
+            self._headers["Authorization"] = f"Bearer {key}"
         self._timeout = timeout
         self._client: httpx.Client | None = None
 
@@ -64,11 +76,10 @@ class Transport:
         limits = httpx.Timeout(seconds, connect=CONNECT_TIMEOUT if seconds is None else min(seconds, CONNECT_TIMEOUT))
         url = f"{self.url}{path}"
         try:
-            response = self.client.send(self.client.build_request(method, url, json=body, timeout=limits), stream=True)
+            response = self._send(method, url, body, limits)
             if response.status_code == 401 and self._found_key():
                 response.close()
-                again = self.client.build_request(method, url, json=body, timeout=limits)
-                response = self.client.send(again, stream=True)
+                response = self._send(method, url, body, limits)
             try:
                 if response.status_code >= 400:
                     response.read()
@@ -84,6 +95,13 @@ class Transport:
             raise ServiceError(f"{url} did not answer within {seconds:g} s.") from None
         except httpx.TransportError as error:
             raise ServiceError(f"The connection to {url} broke: {error or type(error).__name__}.") from None
+
+    def _send(self, method: str, url: str, body: Any, limits: httpx.Timeout) -> httpx.Response:
+        try:
+            request = self.client.build_request(method, url, json=body, timeout=limits)
+        except (TypeError, ValueError) as error:
+            raise InputError(f"The request to {url} cannot be written as JSON: {error}.") from None
+        return self.client.send(request, stream=True)
 
     def _found_key(self) -> bool:
         """Take the key of the job that serves this URL, if it is one of this user's and was not tried just now."""

@@ -29,9 +29,16 @@ def _make_logger() -> logging.Logger:
         handler = _Stderr()
         handler.setFormatter(logging.Formatter("%(asctime)s lazyllm %(levelname)s %(message)s", "%H:%M:%S"))
         logger.addHandler(handler)
-        logger.setLevel("DEBUG" if os.environ.get("LAZYLLM_MODE", "").lower() == "debug" else "INFO")
         logger.propagate = False
     return logger
 
 
 LOG = _make_logger()
+
+
+def set_level(debug: bool) -> None:
+    """Log debugging lines too, or none of them."""
+    LOG.setLevel("DEBUG" if debug else "INFO")
+
+
+set_level(os.environ.get("LAZYLLM_MODE", "").lower() == "debug")

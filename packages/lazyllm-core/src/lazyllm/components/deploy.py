@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..configs import config
 from ..errors import InputError, ModelError
+from ..jobs.command import Command
 from ..jobs.keys import API_KEY
 from .core import ComponentBase
 from .finetune import MERGE_FOLDER
 from .keywords import merge_keywords
-from .paths import check_model, find_model, has_weights
+from .paths import as_path, check_model, find_model, has_weights, placed_below_root
 
 if TYPE_CHECKING:
-    from ..jobs.command import Command
     from ..jobs.job import Job
     from ..jobs.launcher import LazyLLMLaunchersBase
 
@@ -36,6 +36,7 @@ class LazyLLMDeployBase(ComponentBase):
                 return Command((Step(argv, "serve"),), ports={"port": self.kw["port"]}, service=Service())
 
     Class attributes:
+        types: types of keywords whose default does not tell it, for the command line.
         message_format: body of a request, with its defaults; None where the protocol is `openai`.
         keys_name_handle: role (`inputs`, `stop`, `image`, …) → the body's key for it.
         default_headers: headers of a request.
@@ -51,6 +52,7 @@ class LazyLLMDeployBase(ComponentBase):
 
     __reg_overwrite__ = "cmd"
     defaults: ClassVar[Mapping[str, Any]] = {}
+    types: ClassVar[Mapping[str, type]] = {"port": int, "host": str}
     auto_map: ClassVar[Mapping[str, str]] = {}
     message_format: ClassVar[Mapping[str, Any] | None] = None
     keys_name_handle: ClassVar[Mapping[str, str] | None] = None
@@ -67,7 +69,9 @@ class LazyLLMDeployBase(ComponentBase):
         super().__init__(launcher=launcher)
         self.given = frozenset(name.replace("-", "_") for name in kw)
         self.kw = merge_keywords(self.component_name(), self.defaults, kw, type(self).__init__)
-        self.trust_remote_code = config["trust_remote_code"] if trust_remote_code is None else bool(trust_remote_code)
+        if not isinstance(trust_remote_code, bool | None):
+            raise InputError(f"trust_remote_code is True, False or None, not {trust_remote_code!r}.")
+        self.trust_remote_code = config["trust_remote_code"] if trust_remote_code is None else trust_remote_code
         self.stream = stream
         self.log_path = log_path
 
@@ -99,18 +103,20 @@ class LazyLLMDeployBase(ComponentBase):
     ) -> str:
         """Return the folder to serve: `finetuned_model` (or its lazyllm_merge) if it has weights, else `base_model`."""
         if finetuned_model is not None:
-            merged = Path(finetuned_model).expanduser() / MERGE_FOLDER
-            for folder in (merged, Path(finetuned_model).expanduser()):
-                if folder.is_dir() and has_weights(folder) and (folder / "config.json").exists():
-                    return os.path.abspath(folder)  # noqa: PTH100 (no link is resolved)
+            given = as_path(finetuned_model, "A model", ModelError)
+            for place in (given, Path(placed_below_root(given))):
+                for folder in (place / MERGE_FOLDER, place):
+                    if folder.is_dir() and has_weights(folder) and (folder / "config.json").exists():
+                        check_model(str(folder))
+                        return os.path.abspath(folder)  # noqa: PTH100 (no link is resolved)
             if base_model is not None:
                 from ..common.log import LOG
 
                 LOG.warning("%s holds no model with weights; serving %s instead.", finetuned_model, base_model)
-        given = base_model if base_model is not None else finetuned_model
-        if given is None:
+        named = base_model if base_model is not None else finetuned_model
+        if named is None:
             raise ModelError("No model to serve: give the folder of a fine-tuned or of a base model.")
-        folder = Path(find_model(given))
+        folder = Path(find_model(named))
         if (folder / MERGE_FOLDER / "config.json").exists():
             folder = folder / MERGE_FOLDER
         check_model(str(folder))
@@ -155,7 +161,7 @@ class LazyLLMDeployBase(ComponentBase):
         detach: bool = False,
     ) -> Job:
         """Return the job that serves the model, not started yet. With `detach` it will outlive this process."""
-        command = self._completed(self.cmd(finetuned_model, base_model))
+        command = self._completed(Command.of(self.cmd(finetuned_model, base_model)))
         self.job = self.launcher.makejob(command, detach=detach)
         return self.job
 

@@ -8,30 +8,24 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ..configs import config
 from ..errors import InputError
+from ..jobs.command import Command
 from .core import ComponentBase
 from .keywords import merge_keywords
 from .paths import LORA_FOLDER as LORA_FOLDER
 from .paths import MERGE_FOLDER as MERGE_FOLDER
-from .paths import as_path, check_apart, check_model, check_writable, find_model
+from .paths import as_path, check_apart, check_model, check_writable, find_model, placed_below_root
 
 if TYPE_CHECKING:
-    from ..jobs.command import Command
     from ..jobs.job import Job
     from ..jobs.launcher import LazyLLMLaunchersBase
-
-
-def placed_below_root(target_path: str | os.PathLike[str]) -> str:
-    """Return the absolute path that a trainer uses for `target_path`: below `config["train_target_root"]` if set."""
-    root = Path(config["train_target_root"]).expanduser() / Path(target_path).expanduser()
-    return os.path.abspath(root)  # noqa: PTH100 (no link is resolved)
 
 
 class LazyLLMFinetuneBase(ComponentBase):
     """Base of trainers. `trainer = finetune.NAME(base_model, target_path)`, then `merged = trainer(trainset)`.
 
-    A subclass gives `defaults` (its keywords), `auto_map` (a planner's names → its keywords) and `cmd`:
+    A subclass gives `defaults` (its keywords), `types` (of keywords whose default does not tell it, for the command
+    line), `auto_map` (a planner's names → its keywords) and `cmd`:
 
         class MyTrainer(LazyLLMFinetuneBase):
             defaults = {"num_epochs": 1}
@@ -54,6 +48,7 @@ class LazyLLMFinetuneBase(ComponentBase):
 
     __reg_overwrite__ = "cmd"
     defaults: ClassVar[Mapping[str, Any]] = {}
+    types: ClassVar[Mapping[str, type]] = {}
     auto_map: ClassVar[Mapping[str, str]] = {}
 
     def __init__(
@@ -112,7 +107,7 @@ class LazyLLMFinetuneBase(ComponentBase):
 
     def makejob(self, trainset: Any = None, valset: Any = None, *, detach: bool = False) -> Job:
         """Return the job that trains, not started yet. With `detach` it will outlive this process."""
-        command = self.cmd(trainset, valset)
+        command = Command.of(self.cmd(trainset, valset))
         command = replace(command, title=command.title or self.component_name())
         self.job = self.launcher.makejob(command, detach=detach)
         return self.job

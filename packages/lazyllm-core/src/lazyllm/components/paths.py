@@ -76,6 +76,12 @@ def exists(path: Path, error: type[InputError] = InputError) -> bool:
     return True
 
 
+def placed_below_root(target_path: str | os.PathLike[str]) -> str:
+    """Return the absolute path that a trainer uses for `target_path`: below `config["train_target_root"]` if set."""
+    root = Path(config["train_target_root"]).expanduser() / Path(target_path).expanduser()
+    return os.path.abspath(root)  # noqa: PTH100 (no link is resolved)
+
+
 def find_data(path: str | os.PathLike[str]) -> str:
     """Return the absolute path of a data file or folder: as given, or below `config["data_path"]`."""
     given = as_path(path, "A data set", DataError)

@@ -76,6 +76,7 @@ class Command:
         secrets: the same, but kept in a file of mode 0600 and shown nowhere.
         files: name → text; written into the job's folder before the start, referred to by `Ref("file", name)`.
         ports: name → wished port; None for a free one, chosen on the node that binds it.
+        host: the address to bind, where it is not to be the launcher's own choice.
         service: what is served, if the job is a server.
         result: what the job's caller gets when all steps are done (a path, usually); the job fails if it is an
             absolute path that they did not make.
@@ -91,6 +92,7 @@ class Command:
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     files: Mapping[str, str] = field(default_factory=dict)
     ports: Mapping[str, int | None] = field(default_factory=dict)
+    host: str | None = None
     service: Service | None = None
     result: str | None = None
     returns: bool = False
@@ -130,17 +132,29 @@ class Command:
         return cls((Step(tuple(cmd)),), **options)
 
     def show(self) -> str:
-        """Return the command as a person would type it, refs as `<port>`, secrets left out; a line a step."""
+        """Return the command as a person would type it, a line a step; what only the node knows is `<port>`, say.
+
+        Secrets are left out.
+        """
         env = " ".join(f"{k}={shlex.quote(v)}" for k, v in self.env.items())
-        lines = [" ".join(str(a) if isinstance(a, Ref) else shlex.quote(a) for a in step.argv) for step in self.steps]
+        lines = [" ".join(self._shown(item) for item in step.argv) for step in self.steps]
         text = "\n".join(f"{env} {line}" if env else line for line in lines)
         return text.encode("utf-8", "backslashreplace").decode()  # bytes that are no text can be passed on, not shown
+
+    def _known(self, item: Arg) -> str:
+        """Return an item as it is known before the job runs: a wished port is, a free one is not."""
+        known = self.ports[item.name] if isinstance(item, Ref) and item.kind == "port" else None
+        return str(item if known is None else known)
+
+    def _shown(self, item: Arg) -> str:
+        known = self._known(item)
+        return known if isinstance(item, Ref) else shlex.quote(known)
 
     def describe(self) -> dict[str, Any]:
         """Return what `--dry-run --json` prints: the command as `show` has it, and its parts; secrets are left out."""
         return {
             "command": self.show(),
-            "argv": [[str(item) for item in step.argv] for step in self.steps],
+            "argv": [[self._known(item) for item in step.argv] for step in self.steps],
             "env": dict(self.env),
             "files": dict(self.files),
             "ports": dict(self.ports),

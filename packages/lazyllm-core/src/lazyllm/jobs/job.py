@@ -25,6 +25,11 @@ from .watch import Watcher
 if TYPE_CHECKING:
     from .launcher import LazyLLMLaunchersBase
 
+TOLD_AFTER = 3.0
+"""Seconds of waiting for a job's end after which it is said what is waited for."""
+CANCELLED_WITHIN = 10.0
+"""Seconds that a launcher has to take a job from its queue, once asked for the second time."""
+
 _owned: weakref.WeakSet[Job] = weakref.WeakSet()
 
 
@@ -72,6 +77,16 @@ class Job(JobView):
         """Return the command line that runs this job, wherever its record folder can be seen."""
         return [self.launcher.python, "-I", "-S", runner.__file__, str(self._started().folder)]
 
+    def runner_environment(self) -> dict[str, str]:
+        """Return the variables to add to what the runner is started with.
+
+        A job that outlives its starter is marked as one of its own, or else a job from within which it was started
+        would end it as part of itself. Others need none: they end with the job around them.
+        """
+        record = self._started()
+        mark, detached = os.fsdecode(runner.MARK), os.fsdecode(runner.DETACHED)
+        return {mark: record.id, detached: record.id} if record.data["detached"] else {}
+
     def start(self) -> None:
         """Start the job. Returns when it is known to run (or to wait in a queue).
 
@@ -89,7 +104,8 @@ class Job(JobView):
         owned = launcher.owned and not self.detach
         with _wrapped(f"{who} cannot take job {self.name!r}"):
             variables = launcher.environment()
-        command = self.command = guarded(command, launcher.host)
+        host = command.host or launcher.host
+        command = self.command = guarded(command, host)
         self.record = records.create(
             command,
             name=self.name,
@@ -97,7 +113,7 @@ class Job(JobView):
             env=variables,
             owner=records.owner() if owned else None,
             detached=not owned,
-            host=launcher.host,
+            host=host,
             grace=launcher.grace,
             timeout=launcher.timeout,
             notify=launcher.notified,
@@ -185,6 +201,7 @@ class Job(JobView):
                 self.launcher.cancel(self, force=force)
         except LazyLLMError as error:
             if not signal_runner(record.status(), force):
+                self._stopped = False
                 record.ask_to_end(False)
                 raise
             LOG.warning("%s", error)
@@ -195,21 +212,26 @@ class Job(JobView):
             self.ask_to_end(force)
             if self._ended_within(grace + 2):
                 return
+            LOG.warning("Job %s (%s) has not ended within %g s: having it killed.", self.id, self.name, grace + 2)
         except KeyboardInterrupt:
             LOG.warning("Interrupted again: killing job %s (%s).", self.id, self.name)
         self.ask_to_end(force=True)
         never_ran = not self._status.get("runner_pid")
-        if not self._ended_within(0 if force and never_ran else grace + 25):
+        if not self._ended_within((0 if force else CANCELLED_WITHIN) if never_ran else grace + 25):
             raise JobError(
                 f"Job {self.id} ({self.name}) does not end; its state is {self.status}.",
                 hint=f"lazyllm stop --force {self.id} closes its record all the same.",
             )
 
     def _ended_within(self, seconds: float) -> bool:
-        end, pause = time.monotonic() + seconds, 0.002
-        while not self._refresh().ended:
-            if time.monotonic() > end:
+        begun, pause, told = time.monotonic(), 0.002, False
+        while not (state := self._refresh()).ended:
+            waited = time.monotonic() - begun
+            if waited > seconds:
                 return False
+            if waited > TOLD_AFTER and not told:
+                told, who = True, self.launcher.short_name()
+                LOG.info("Waiting up to %g s for launchers.%s to end job %s (%s).", seconds, who, self.id, state)
             time.sleep(pause)
             pause = min(pause * 1.5, 0.1)
         return True

@@ -92,14 +92,14 @@ class TrainableModule(UrlModule):
         tuned = self._merged or self._earlier_target()
         self._engine = engine
         self._set_url(engine(tuned, self.base_model or None))
-        self._protocol = self._protocol or (None if engine.message_format is None else type(engine).__name__)
+        self._protocol = None if engine.message_format is None else type(engine).__name__
         return self
 
     update_server = start
 
     def _earlier_target(self) -> str | None:
         """Return the target folder if an earlier training left a merged model in it."""
-        from ..components.finetune import MERGE_FOLDER, placed_below_root
+        from ..components.paths import MERGE_FOLDER, placed_below_root
 
         if not os.fspath(self.target_path):
             return None

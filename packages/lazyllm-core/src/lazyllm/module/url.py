@@ -103,7 +103,8 @@ class UrlModule:
                 from ..client.engine import EngineClient
 
                 engine = _engine(str(self._protocol))
-                self._client = EngineClient(self._url, engine, timeout=self._options["timeout"])  # type: ignore[arg-type]
+                options = {name: self._options[name] for name in ("api_key", "timeout")}
+                self._client = EngineClient(self._url, engine, **options)  # type: ignore[arg-type]
         return self._client
 
     def _speaks_openai(self) -> bool:

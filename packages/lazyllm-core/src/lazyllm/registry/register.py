@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from ..errors import InputError, near
 from .entries import BASES
-from .group import Group, canonical, find_group
+from .group import Group, canonical, find_group, group_names
 from .registered import Registered
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -86,13 +86,25 @@ class Register:
         return functools.partial(self, rewrite_func=name)
 
     def new_group(self, group_name: str) -> None:
-        """Make the group `lazyllm.<group_name>`."""
+        """Make the group `lazyllm.<group_name>`; of a nested one, `outer.inner`, the outer one too.
+
+        Raises:
+            InputError: `lazyllm.<group_name>` is something else, or one of the groups of the core or of a plugin.
+        """
         key = canonical(group_name)
         from .. import _is_taken
 
-        if _is_taken(key):
+        if _is_taken(key.partition(".")[0]):
             raise InputError(f"{group_name!r} cannot name a group: lazyllm.{key} is something else already.")
-        type(f"LazyLLM{key.capitalize()}Base", (self._base,), {})
+        if key in group_names():
+            if key in BASES or not issubclass(find_group(key)._base or object, self._base):
+                raise InputError(f"There is a group {key!r} already.", hint="It can be added to as it is.")
+            return
+        outer, _, last = key.rpartition(".")
+        if outer and outer not in group_names():
+            self.new_group(outer)
+        base = self._group(outer)[1] if outer else self._base
+        type(f"LazyLLM{last.capitalize()}Base", (base,), {})
 
 
 __all__ = ["Register", "Registered"]
