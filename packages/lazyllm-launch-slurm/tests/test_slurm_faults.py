@@ -42,7 +42,7 @@ def slurm(*argv: str) -> str:
 def cold():
     """Make this process as ignorant of Slurm's jobs as a new one."""
     for known in _pollers.values():
-        for jobid in list(known._followed):
+        for jobid in list(known.followed):
             known.leave(jobid)
     _pollers.clear()
 
@@ -215,7 +215,7 @@ def test_queries_do_not_grow_with_jobs(launcher, tmp_path, monkeypatch):
         log.write_text("")
         cold()
         assert len(manage.ps(running=True)) == number
-        assert log.read_text().split() in ([], ["scontrol", "squeue"], ["scontrol", "squeue"] * 2)
+        assert log.read_text().split().count("squeue") <= 3  # one for all, and what the watchers' thread asks meanwhile
         for job in jobs:
             job.ask_to_end()
         for job in jobs:

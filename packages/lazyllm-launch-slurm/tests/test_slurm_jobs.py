@@ -94,7 +94,7 @@ def test_gpus_are_granted():
 def test_idle_nodes_are_counted(until):
     launcher = SlurmLauncher("debug", ngpus=8, sync=False)
     three = SlurmLauncher("debug", ngpus=3, sync=False, num_can_use_nodes=2)
-    assert launcher.get_idle_nodes() == {"n1": 8, "n2": 8, "n3": 8, "n4": 8}
+    until(lambda: launcher.get_idle_nodes() == {"n1": 8, "n2": 8, "n3": 8, "n4": 8})
     assert launcher.get_idle_nodes(partion="small") == launcher.get_idle_nodes(partition="small") == {"n1": 8}
     jobs = [made.makejob(["sleep", "60"]) for made in (launcher, launcher, three)]
     for job in jobs:

@@ -13,7 +13,7 @@ from lazyllm_launch_slurm import judge as judging
 from lazyllm_launch_slurm.commands import Answer
 from lazyllm_launch_slurm.judge import judge
 from lazyllm_launch_slurm.parse import Seen
-from lazyllm_launch_slurm.poller import Poller
+from lazyllm_launch_slurm.poller import SlurmPoller
 
 
 @pytest.fixture
@@ -122,7 +122,7 @@ def test_a_job_that_slurm_does_not_know(record, facts):
 )
 def test_a_query_that_fails_says_nothing(monkeypatch, answer):
     monkeypatch.setattr("lazyllm_launch_slurm.poller.ask", lambda argv: answer)
-    assert Poller().seen("12") is None
+    assert SlurmPoller().seen("12") is None
 
 
 def test_a_purged_job_is_asked_of_controller_and_accounting(monkeypatch):
@@ -133,7 +133,7 @@ def test_a_purged_job_is_asked_of_controller_and_accounting(monkeypatch):
         "sacct": Answer(0, "12|CANCELLED by 1000|0:15|2026-11-22T16:40:48|t-k1\n", ""),
     }
     monkeypatch.setattr("lazyllm_launch_slurm.poller.ask", lambda argv: asked.append(argv[0]) or said[argv[0]])
-    poller = Poller()
+    poller = SlurmPoller()
     assert poller.seen("12").word == "CANCELLED"
     assert poller.seen("12").word == "CANCELLED" and asked == ["squeue", "scontrol", "sacct"]
     said["sacct"] = Answer(1, "", "Slurm accounting storage is disabled")

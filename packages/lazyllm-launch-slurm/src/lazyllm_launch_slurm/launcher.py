@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,6 @@ from . import options as checks
 from .cluster import TRUSTED, free_gpus, members, read_nodes, wait_for_controller
 from .commands import ask
 from .judge import judge
-from .link import link_of
 from .poller import poller
 from .stop import scancel, stop
 from .submit import name_of, submit
@@ -157,11 +155,7 @@ class SlurmLauncher(LazyLLMLaunchersBase):
         poller().hurry()
 
     def watch(self, job: Job, seconds: float) -> bool:
-        record = _record(job)
-        jobid = str(record.jobid)
-        poller().follow(jobid)
-        time.sleep(seconds)
-        return link_of(job).news(record, poller().seen(jobid))
+        return poller().watch(job, str(_record(job).jobid), seconds)
 
     def release(self, job: Job) -> None:
         poller().leave(str(_record(job).jobid))

@@ -1,0 +1,147 @@
+"""For launchers of schedulers: one query asks about all jobs of a process, and news are told from the record too."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from .job import Job
+from .record import Record
+
+FRESH = 0.4
+"""Seconds for which an answer is good enough for somebody who waits for it."""
+IDLE = 10.0
+"""Seconds after which a thread that has nothing to follow ends."""
+LOOK = 1.0
+"""Seconds after which a job's record is read again even if nothing seems to have changed."""
+
+
+class Poller:
+    """Asks a scheduler about jobs: in a thread for those that are followed, at once for whoever asks about others.
+
+    A subclass has `query`, which asks and keeps what it hears, and `seen`, which calls `refresh` and returns that. A
+    launcher's `watch` and `release` are then `poller.watch(job, jobid, seconds)` and `poller.leave(jobid)`. One poller
+    serves a whole process; a forked child needs one of its own, so keep them under `os.getpid()`.
+    """
+
+    everything: ClassVar[bool] = False
+    """Whether a query tells of all jobs, whichever it is asked about."""
+    quick: ClassVar[float] = 0.5
+    slow: ClassVar[float] = 5.0
+    """Seconds between two queries: soon after a change, and later on. A job's end is learnt from its record anyhow."""
+
+    def __init__(self) -> None:
+        self.followed: dict[str, float] = {}
+        """id → when it was first followed, in seconds since 1970"""
+        self._one = threading.Lock()
+        self._wake = threading.Condition()
+        self._asked: dict[str, float] = {}
+        self._tried = self._changed = float("-inf")
+        self._thread: threading.Thread | None = None
+
+    def query(self, jobids: Collection[str]) -> None:
+        """Ask about these jobs, in as few questions as the scheduler lets; only one such call runs at a time.
+
+        What cannot be told stays as it was: a scheduler that does not answer says nothing of its jobs.
+        """
+        raise NotImplementedError
+
+    def seen(self, jobid: str) -> Any:
+        """Return what is known of a job, a new object whenever that is news; None if nothing can be told."""
+        raise NotImplementedError
+
+    def pause(self, quiet: float) -> float:
+        """Return the seconds between two queries, `quiet` seconds after the last change: the same for any number."""
+        return min(max(quiet / 10, self.quick), self.slow)
+
+    def refresh(self, jobid: str) -> None:
+        """See that what is known of a job is fresh: that of one that is not followed is asked for now."""
+        if jobid in self.followed:
+            return
+        with self._one:
+            last = self._tried if self.everything else self._asked.get(jobid, float("-inf"))
+            if time.monotonic() - last > FRESH:
+                self._query({jobid, *self.followed})
+
+    def _query(self, jobids: Collection[str]) -> None:
+        try:
+            self.query(jobids)
+        finally:
+            self._tried = time.monotonic()
+            self._asked.update(dict.fromkeys(jobids, self._tried))
+
+    def follow(self, jobid: str) -> None:
+        """Keep asking about a job until `leave`."""
+        with self._wake:
+            alive = self._thread is not None and self._thread.is_alive()
+            if jobid in self.followed and alive:
+                return
+            self.followed.setdefault(jobid, time.time())
+            self._changed = time.monotonic()
+            if not alive:
+                self._thread = threading.Thread(target=self._loop, name=type(self).__module__, daemon=True)
+                self._thread.start()
+            self._wake.notify()
+
+    def leave(self, jobid: str) -> None:
+        """Stop asking about a job."""
+        with self._wake:
+            self.followed.pop(jobid, None)
+
+    def hurry(self) -> None:
+        """Something was done that changes a job's state: ask again soon."""
+        with self._wake:
+            self._changed = time.monotonic()
+            self._wake.notify()
+
+    def watch(self, job: Job, jobid: str, seconds: float) -> bool:
+        """Follow a job for `seconds`; True if its record should be read again: it, or what is seen, has changed."""
+        self.follow(jobid)
+        time.sleep(seconds)
+        if not isinstance(job.handle, _Look):
+            job.handle = _Look()
+        return job.record is not None and job.handle.differs(job.record, self.seen(jobid))
+
+    def _loop(self) -> None:
+        idle = time.monotonic()
+        while True:
+            with self._wake:
+                while (rest := self._tried + self.pause(time.monotonic() - self._changed) - time.monotonic()) > 0:
+                    self._wake.wait(rest)
+                if self.followed:
+                    idle = time.monotonic()
+                elif time.monotonic() - idle > IDLE:
+                    self._thread = None
+                    return
+                followed = set(self.followed)
+                self._tried = time.monotonic()
+            if followed:
+                with self._one:
+                    self._query(followed)
+
+
+@dataclass
+class _Look:
+    """What was seen of a job last."""
+
+    _stamp: tuple[int, int] | None = None
+    _seen: Any = None
+    _when: float = float("-inf")
+
+    def differs(self, record: Record, seen: Any) -> bool:
+        stamp, now = _stamp_of(record), time.monotonic()
+        if stamp == self._stamp and seen is self._seen and now - self._when < LOOK:
+            return False
+        self._stamp, self._seen, self._when = stamp, seen, now
+        return True
+
+
+def _stamp_of(record: Record) -> tuple[int, int] | None:
+    try:
+        found = (record.folder / "status.json").stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns
