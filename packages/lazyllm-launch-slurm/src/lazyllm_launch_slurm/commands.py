@@ -1,14 +1,13 @@
-"""Runs Slurm's own programs: never through a shell, never without a limit."""
+"""Slurm's own programs, in an environment that an enclosing job or a user's display settings do not bend."""
 
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from lazyllm.errors import LauncherError
+from lazyllm.jobs import tools
+from lazyllm.jobs.tools import Answer
 
 PING_LIMIT = 2.0
 """Seconds for a sign of life from the controller, which takes milliseconds if it lives."""
@@ -18,52 +17,13 @@ REFORMING = ("SQUEUE_", "SINFO_", "SCONTROL_", "SACCT_", "SCANCEL_")
 SURPRISING = ("SBATCH_ARRAY_INX", "SBATCH_WAIT", "SBATCH_IGNORE_PBS")
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a program said. `code` is None if it did not end in time."""
-
-    code: int | None
-    out: str
-    err: str
-
-    @property
-    def ok(self) -> bool:
-        return self.code == 0
-
-    @property
-    def words(self) -> str:
-        """What it complained of, in one line."""
-        lines = (line.strip() for line in (self.err.strip() or self.out.strip()).splitlines())
-        return "; ".join(line for line in lines if line) or f"exit code {self.code}"
-
-
 def run(argv: Sequence[str], *, stdin: str = "", limit: float = 10.0, env: Mapping[str, str] | None = None) -> Answer:
     """Run a program of Slurm's and return its answer; None as its code if `limit` seconds were not enough.
 
     Raises:
         LauncherError: it is not on PATH.
     """
-    environ = clean(os.environ if env is None else env)
-    program = shutil.which(argv[0], path=environ.get("PATH"))
-    if program is None:
-        raise LauncherError(
-            f"Slurm's {argv[0]!r} is not on PATH, so this machine cannot submit or watch jobs.",
-            hint="Run on a login node of the cluster, put Slurm's bin folder on PATH, or use launchers.empty.",
-        )
-    try:
-        done = subprocess.run(
-            [program, *argv[1:]],
-            input=stdin.encode("utf-8", "surrogateescape"),
-            capture_output=True,
-            timeout=limit,
-            env=environ,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        return Answer(None, "", f"no answer within {limit:g} s")
-    except OSError as error:
-        raise LauncherError(f"{program} cannot be run: {error}.", hint="ulimit -u shows your limit.") from None
-    return Answer(done.returncode, done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace"))
+    return tools.run(argv, whose="Slurm", stdin=stdin, limit=limit, env=clean(os.environ if env is None else env))
 
 
 def clean(environ: Mapping[str, str]) -> dict[str, str]:
