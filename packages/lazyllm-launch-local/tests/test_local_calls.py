@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from lazyllm.errors import InputError, JobError
+from lazyllm.errors import InputError, JobError, LauncherError
 from lazyllm.jobs import runner
 from lazyllm.jobs.status import Status
 from lazyllm_launch_local.launcher import EmptyLauncher
@@ -64,7 +64,16 @@ def test_without_sync_it_goes_on():
 
 
 def test_only_callables_take_arguments(forking):
-    with pytest.raises(InputError, match="Only a Python callable"):
+    with pytest.raises(InputError, match="Only a function"):
         forking.launch("echo", 1)
     with pytest.raises(InputError, match="detached"):
         forking.makejob(print, detach=True)
+
+
+def test_a_process_that_cannot_be_forked(forking, monkeypatch):
+    def refuse():
+        raise OSError(11, "no more processes")
+
+    monkeypatch.setattr(os, "fork", refuse)
+    with pytest.raises(LauncherError, match="no more processes"):
+        forking.launch(print)

@@ -192,6 +192,7 @@ def test_a_number_that_was_given_to_another_process_is_left_alone():
     launcher = EmptyLauncher(ngpus=0)
     job = launcher.makejob(["true"])
     launcher.launch(job)
+    time.sleep(0.02)  # births are told apart by hundredths of a second
     bystander = subprocess.Popen(["sleep", "300"], start_new_session=True)
     path = job.record.folder / "status.json"
     status = json.loads(path.read_text())

@@ -1,6 +1,7 @@
 """The choice of GPUs, with a stand-in for NVIDIA's library."""
 
 import logging
+import os
 import sys
 from types import SimpleNamespace
 
@@ -9,7 +10,7 @@ import pytest
 from lazyllm.configs import config
 from lazyllm.errors import LauncherError
 from lazyllm.launcher import RemoteLauncher, resolve_launcher
-from lazyllm_launch_local.gpus import visible_devices
+from lazyllm_launch_local.grant import grant
 from lazyllm_launch_local.launcher import EmptyLauncher
 
 
@@ -21,6 +22,7 @@ class NVMLError(Exception):
 def machine(monkeypatch):
     """Return a function that gives this machine GPUs with so many bytes free."""
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    mine = os.urandom(4).hex()  # leases hold for the whole machine, for tests that run beside this one too
 
     def install(*free: int, driver: bool = True) -> None:
         def init():
@@ -33,12 +35,18 @@ def machine(monkeypatch):
             nvmlShutdown=lambda: None,
             nvmlDeviceGetCount=lambda: len(free),
             nvmlDeviceGetHandleByIndex=lambda index: index,
-            nvmlDeviceGetUUID=lambda index: f"GPU-{index}abc",
+            nvmlDeviceGetUUID=lambda index: f"GPU-{index}abc-{mine}",
             nvmlDeviceGetMemoryInfo=lambda index: SimpleNamespace(free=free[index]),
         )
         monkeypatch.setitem(sys.modules, "pynvml", fake)
 
     return install
+
+
+def visible_devices(ngpus, **kw):
+    granted = grant(ngpus, **kw)
+    granted.close()
+    return granted.variables
 
 
 def chosen(ngpus):
@@ -66,14 +74,19 @@ def test_too_many(machine):
         ("GPU-3abc,GPU-0abc", 1, "GPU-3abc"),
         ("GPU-3", 1, "GPU-3"),
         ("0,9,1", 1, "0"),
-        ("MIG-x", 1, "MIG-x"),
+        ("0,0,2", 2, "2,0"),
+        ("MIG-mine", 1, "MIG-mine"),
+        ("MIG-GPU-mine/7/0", 1, "MIG-GPU-mine/7/0"),
+        ("2,MIG-a b,3", None, "2"),
+        ("2,-1,3", None, "2"),
         ("", None, None),
     ],
 )
 def test_an_outer_setting_is_the_frame(machine, monkeypatch, outer, ngpus, expected):
     machine(10, 40, 30, 20)
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", outer)
-    assert chosen(ngpus) == expected
+    mine = str(os.getpid())
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", outer.replace("mine", mine))
+    assert chosen(ngpus) == (expected and expected.replace("mine", mine))
 
 
 def test_more_than_the_outer_setting_shows(machine, monkeypatch):

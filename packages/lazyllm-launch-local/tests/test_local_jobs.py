@@ -206,7 +206,9 @@ def test_an_ended_server_shows_its_reason(launcher, capsys):
 
 def test_lines_have_a_short_name_and_one_time(launcher, lines):
     text = "Say 12:00:01 INFO ready"
-    first = launcher.makejob(Command(Step(["sh", "-c", f"echo {text[4:]}; sleep 60"]), title="serve a model; quickly"))
+    first = launcher.makejob(
+        Command(Step(["sh", "-c", f"echo {text[4:]}; exec sleep 60"]), title="serve a model; quickly")
+    )
     second = launcher.makejob(Command(Step(["echo", "12:00:01 WARNING hot"]), title="serve another"))
     third = launcher.makejob(Command(Step(["echo", "x"]), title="averyverylongfirstword"))
     first.start()

@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING, Any
 
 from lazyllm.common.log import LOG
 from lazyllm.configs import config
-from lazyllm.errors import JobError
+from lazyllm.errors import JobError, LauncherError
 from lazyllm.jobs.status import JobTimeoutError, Status
 
 if TYPE_CHECKING:
+    from .grant import Grant
     from .launcher import EmptyLauncher
 
 
@@ -64,12 +65,14 @@ class CallableJob:
         LOG.info("Call: %s", self.name)
         if self.shown_only:
             return
-        self.status = Status.Running
         if self.launcher.subprocess:
+            granted = self.launcher.grant()
+            self.status = Status.Running
             ready = threading.Event()
-            threading.Thread(target=self._in_child, args=(ready,), daemon=True).start()
+            threading.Thread(target=self._in_child, args=(ready, granted), daemon=True).start()
             ready.wait()
             return
+        self.status = Status.Running
         function, args, kw = self._call
         try:
             self.return_value = function(*args, **kw)
@@ -106,16 +109,31 @@ class CallableJob:
             if self._over.wait(max(0, end - time.monotonic())):
                 return
 
-    def _in_child(self, ready: threading.Event) -> None:
+    def _in_child(self, ready: threading.Event, granted: Grant) -> None:
         """Fork and wait, in a thread of its own: the child's life is tied to the thread that forks."""
-        reader, writer = os.pipe()
         parent = os.getpid()
+        ends: tuple[int, ...] = ()
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
-        pid = os.fork()
+        if granted.held:
+            granted.held.heir = threading.get_ident()  # the child inherits the GPUs' leases
+        try:
+            ends = reader, writer = os.pipe()
+            pid = os.fork()
+        except OSError as error:
+            granted.close()
+            for end in ends:
+                os.close(end)
+            self._error = LauncherError(f"No process can be started: {error}.", hint="ulimit -u -n shows the limits.")
+            self.status = Status.Failed
+            self._over.set()
+            ready.set()
+            return
         if not pid:
             os.close(reader)
+            os.environ.update(granted.variables)
             _child(self._call, writer, parent)
+        granted.close()
         os.close(writer)
         with suppress(OSError):  # the child does the same; whoever comes first
             os.setpgid(pid, pid)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from contextlib import suppress
+import threading
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from typing import IO, Any, cast
 
@@ -17,7 +18,10 @@ from lazyllm.jobs.sweep import signal_runner
 from lazyllm.jobs.view import JobView
 
 from .call import CallableJob
-from .gpus import visible_devices
+from .grant import Grant, grant
+
+_granted = threading.local()
+"""In `job`: what `environment` has got for the job that this thread starts."""
 
 
 @dataclass
@@ -43,20 +47,57 @@ def _environment(job: Job) -> dict[str, str] | None:
     return {**os.environ, "LAZYLLM_JOB_ID": job.id, "LAZYLLM_JOB_DETACHED": job.id} if job.detach and job.id else None
 
 
+def _claim() -> Grant:
+    """Take over what `environment` has got."""
+    claimed: Grant = getattr(_granted, "job", None) or Grant()
+    _granted.job = None
+    return claimed
+
+
+def _run(job: Job, descriptors: tuple[int, ...]) -> subprocess.Popen[bytes]:
+    """Start the runner of a job; it inherits `descriptors`."""
+    log = os.open(job.log, os.O_WRONLY | os.O_APPEND)
+    try:
+        return subprocess.Popen(
+            job.runner_argv(),
+            stdin=subprocess.DEVNULL if job.detach else subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            bufsize=0,
+            start_new_session=True,
+            env=_environment(job),
+            pass_fds=descriptors,
+        )
+    except OSError as error:
+        raise LauncherError(f"No process can be started: {error}.", hint="ulimit -u -n shows the limits.") from None
+    finally:
+        os.close(log)
+
+
 class EmptyLauncher(LazyLLMLaunchersBase):
     """Runs jobs on this machine.
 
     Args:
         subprocess: run Python callables in a child process instead of in place.
         ngpus: None: the GPU with most free memory; N: the N such GPUs; 0: leave CUDA_VISIBLE_DEVICES alone.
-            On a machine without GPUs it is ignored, with a line in the log.
+            The job has them to itself until all its processes are dead. On a machine without GPUs it is ignored, with
+            a line in the log.
         sync: `launch` waits for the job's end, or returns once it is started.
+        share_gpus: the job may stand on GPUs of your other jobs, and of other users' jobs that share too.
+            None: as `config["share_gpus"]` says.
     """
 
     owned = True
     notified = True
 
-    def __init__(self, subprocess: bool = False, ngpus: int | None = None, sync: bool = True) -> None:
+    def __init__(
+        self,
+        subprocess: bool = False,
+        ngpus: int | None = None,
+        sync: bool = True,
+        *,
+        share_gpus: bool | None = None,
+    ) -> None:
         super().__init__(sync=sync)
         if sys.platform == "win32":
             raise LauncherError("launchers.empty needs Linux or macOS.", hint="On Windows, run it under WSL.")
@@ -64,29 +105,26 @@ class EmptyLauncher(LazyLLMLaunchersBase):
             raise InputError(f"ngpus is None or a whole number from 0, not {ngpus!r}.")
         if not isinstance(subprocess, bool):
             raise InputError(f"subprocess is True or False, not {subprocess!r}.")
+        if share_gpus is not None and not isinstance(share_gpus, bool):
+            raise InputError(f"share_gpus is True, False or None, not {share_gpus!r}.")
         self.subprocess = subprocess
         self.ngpus = ngpus
+        self.share_gpus = share_gpus
+
+    def grant(self) -> Grant:
+        """Lease the GPUs of one job. Close what is returned once the job has them."""
+        return grant(self.ngpus, share=self.share_gpus, asked="ngpus" not in self.assumed)
 
     def environment(self) -> dict[str, str]:
-        return visible_devices(self.ngpus, asked="ngpus" not in self.assumed)
+        _claim().close()  # of a job that was not started after all
+        _granted.job = self.grant()
+        return dict(_granted.job.variables)
 
     def submit(self, job: Job) -> None:
-        log = os.open(job.log, os.O_WRONLY | os.O_APPEND)
-        try:
-            process = subprocess.Popen(
-                job.runner_argv(),
-                stdin=subprocess.DEVNULL if job.detach else subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                bufsize=0,
-                start_new_session=True,
-                env=_environment(job),
-            )
-        except OSError as error:
-            raise LauncherError(f"No process can be started: {error}.", hint="ulimit -u -n shows the limits.") from None
-        finally:
-            os.close(log)
-        job.handle = _Link(process)
+        with closing(_claim()) as granted:
+            if job.record and not granted.fits(job.record.data["env"]):
+                granted.close()  # the command sets CUDA_VISIBLE_DEVICES itself
+            job.handle = _Link(_run(job, granted.descriptors))
 
     def query(self, job: JobView) -> Status | None:
         """The record is right: whoever reads it has looked whether the runner lives."""
@@ -117,6 +155,8 @@ class EmptyLauncher(LazyLLMLaunchersBase):
         return True
 
     def release(self, job: Job) -> None:
+        if job.record is None:  # it came to nothing after `environment`
+            _claim().close()
         link = job.handle
         if isinstance(link, _Link) and link.creator == os.getpid():
             with suppress(subprocess.TimeoutExpired):
