@@ -101,13 +101,13 @@ def test_the_key_is_sent_and_never_shown(double: Any, monkeypatch: pytest.Monkey
 
 
 def test_the_key_of_ones_own_job_is_found(double: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lazyllm.jobs.keys.key_for", lambda url: "own" if url == double.url else None)
+    monkeypatch.setattr("lazyllm.jobs.manage.key_for", lambda url: "own" if url == double.url else None)
     double.answers["/v1/completions"] = lambda _: (
         {"choices": [{"text": "yes"}]} if double.headers["Authorization"] == "Bearer own" else (401, {})
     )
     client = OpenAIClient(double.url, model="m", api_key="stale")
     assert [client.ask("go"), client.ask("again")] == ["yes", "yes"] and len(double.seen) == 3
-    monkeypatch.setattr("lazyllm.jobs.keys.key_for", lambda url: "another")
+    monkeypatch.setattr("lazyllm.jobs.manage.key_for", lambda url: "another")
     double.answers["/v1/completions"] = (401, {"error": {"message": "no such key"}})
     with pytest.raises(ServiceError, match="401: no such key"):
         client.ask("go")

@@ -1,5 +1,6 @@
 """Records, listing and a launcher of a few lines, without any plugin."""
 
+import errno
 import json
 import os
 import subprocess
@@ -9,11 +10,11 @@ from dataclasses import replace
 
 import pytest
 
-from lazyllm.errors import InputError, JobError
+from lazyllm.errors import ConfigError, InputError, JobError, LauncherError
 from lazyllm.jobs import manage, record, runner
 from lazyllm.jobs.command import Command, Ref, Service, Step
 from lazyllm.jobs.job import Job
-from lazyllm.jobs.keys import guarded, key_for
+from lazyllm.jobs.keys import guarded
 from lazyllm.jobs.launcher import LazyLLMLaunchersBase
 from lazyllm.jobs.status import JobTimeoutError, Status
 
@@ -45,6 +46,8 @@ class _QueueLauncher(LazyLLMLaunchersBase):
 def queue():
     launcher = _QueueLauncher(sync=False)
     yield launcher
+    for found in manage.ps(running=True):
+        manage.stop(found.id, force=True)
     for process in launcher.processes.values():
         process.terminate()
         process.wait()
@@ -87,9 +90,19 @@ def test_a_runner_that_the_scheduler_lost(queue):
     assert runner.token(job.details()["pid"]) is None
 
 
+def test_the_launcher_of_a_private_class_is_not_installed(queue):
+    job = queue.makejob(["true"])
+    queue.launch(job)
+    told = manage.stop(job.id, force=True)
+    assert (told.state, told.reason) == (Status.Failed, "its launcher _queue is not installed")
+
+
 def test_other_launchers_take_no_callable(queue):
-    with pytest.raises(InputError, match=r"launchers\._queue cannot send the Python object"):
-        queue.launch(print)
+    for arguments in ((), (1,)):
+        with pytest.raises(InputError, match=r"launchers\._queue cannot send the Python object"):
+            queue.launch(print, *arguments)
+    with pytest.raises(InputError, match="Only a function takes arguments"):
+        queue.launch(["true"], 1)
 
 
 def made(name="job", status=None, **facts):
@@ -143,7 +156,7 @@ def test_find():
 
 
 def test_servers_that_others_reach_get_a_key(queue, monkeypatch):
-    served = Command((Step(("serve", Ref("port", "port"))),), ports={"port": None}, service=Service())
+    served = Command((Step(("queued-server", Ref("port", "port"))),), ports={"port": None}, service=Service())
     queue.host = None
     keys = []
     for _ in range(2):
@@ -163,9 +176,9 @@ def test_the_key_of_a_url():
     new = made("s", {"state": "Running", "address": {"host": "10.1.1.1", "ports": {"port": 23457}}})
     data = {**new.data, "service": {"port": "port", "path": "/v1"}, "secrets": ["LAZYLLM_API_KEY"]}
     runner.write_json(str(new.folder / "job.json"), data)
-    assert key_for("http://10.1.1.1:23457/v1") is None
+    assert manage.key_for("http://10.1.1.1:23457/v1") is None
     runner.write_json(str(new.folder / "secrets.json"), {"LAZYLLM_API_KEY": "k"})
-    assert key_for("http://10.1.1.1:23457/v1/") == "k" and key_for("http://10.1.1.1:23458/v1") is None
+    assert manage.key_for("http://10.1.1.1:23457/v1/") == "k" and manage.key_for("http://10.1.1.1:23458/v1") is None
 
 
 def test_find_by_url():
@@ -222,6 +235,45 @@ def test_a_job_that_never_began():
     assert manage.find("begins").state is Status.TBSubmitted and len(manage.ps(running=True)) == 1
 
 
+def test_a_home_that_is_no_folder(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("LAZYLLM_HOME", str(tmp_path / "file"))
+    for look in (manage.ps, manage.reap, lambda: manage.find("x")):
+        with pytest.raises(ConfigError, match="cannot be listed: Not a directory") as caught:
+            look()
+    assert "LAZYLLM_HOME" in caught.value.hint and manage.key_for("http://127.0.0.1:1/v1") is None
+
+
+def test_a_listing_beside_a_job_that_is_being_made(lazyllm_home, monkeypatch):
+    (lazyllm_home / "jobs").mkdir()
+    monkeypatch.setattr(type(lazyllm_home), "glob", lambda self, pattern: [self / ".new-gone"])
+    assert manage.ps() == [] and manage.prune() == 0
+
+
+def test_what_somebody_else_removes_meanwhile(tmp_path, monkeypatch):
+    monkeypatch.setattr(os.path, "lexists", lambda path: True)
+    runner.remove(str(tmp_path / "gone"))
+    runner.remove(str(tmp_path / "gone" / "x"))
+
+
+def full(*args):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_full_disk_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
+    runner.write_json(str(tmp_path / "status.json"), {"a": 1})
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(OSError, match="No space left"):
+        runner.write_json(str(tmp_path / "status.json"), {"a": 2})
+    assert [path.read_text() for path in tmp_path.iterdir()] == ['{"a": 1}']
+
+
+def test_a_listing_on_a_full_disk(monkeypatch):
+    made("lost", owner={"pid": 999999999, "created": "x"}, detached=False)
+    monkeypatch.setattr(record, "write_json", full)
+    assert [(job.state, job.reason) for job in manage.ps()] == [(Status.Failed, "never started")]
+
+
 def test_an_empty_home():
     assert manage.ps() == [] and manage.reap() == [] and manage.prune() == 0
 
@@ -232,3 +284,20 @@ def test_the_output_can_be_kept_elsewhere(tmp_path):
     assert made.log.resolve() == wished
     wished.write_text("a line\n")
     assert made.log.read_text() == "a line\n"
+
+
+def test_a_log_is_named_from_the_jobs_folder(tmp_path):
+    (tmp_path / "work").mkdir()
+    command = Command.of(["true"], log="logs/x.log", cwd=str(tmp_path / "work"))
+    made = record.create(command, name="n", launcher="empty", env={})
+    assert made.log.resolve() == tmp_path / "work" / "logs" / "x.log" and made.log.exists()
+    assert made.data["log"] == str(made.log.resolve())
+
+
+@pytest.mark.parametrize("where, why", [("file/x.log", "Not a dir"), ("", "Is a directory"), ("pipe", "No such dev")])
+def test_a_log_that_cannot_be_written(tmp_path, lazyllm_home, where, why):
+    (tmp_path / "file").touch()
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(LauncherError, match=f"output cannot be written to {tmp_path / where}: {why}") as caught:
+        record.create(Command.of(["true"], log=str(tmp_path / where)), name="n", launcher="empty", env={})
+    assert "LAZYLLM_HOME" not in str(caught.value) and list((lazyllm_home / "jobs").iterdir()) == []

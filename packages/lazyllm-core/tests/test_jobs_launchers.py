@@ -1,10 +1,12 @@
 """Launchers of plugins: their arguments, their faults, jobs that their queue holds, and what is left without them."""
 
 import json
+import logging
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -13,7 +15,7 @@ from lazyllm.cli import run
 from lazyllm.configs import config
 from lazyllm.errors import ConfigError, InputError, JobError, LauncherError
 from lazyllm.jobs import manage, record, runner
-from lazyllm.jobs.command import Command, Step
+from lazyllm.jobs.command import Command, Ref, Service, Step
 from lazyllm.jobs.job import Job
 from lazyllm.jobs.launcher import LazyLLMLaunchersBase
 from lazyllm.jobs.status import Status
@@ -58,7 +60,8 @@ class TraylikeLauncher(LazyLLMLaunchersBase):
     def go(self, job):
         self.state[job.jobid] = Status.Running
         detach = "import subprocess, sys; subprocess.Popen(sys.argv[1:], start_new_session=True)"
-        subprocess.run([sys.executable, "-c", detach, *job.runner_argv()], stdin=subprocess.DEVNULL, check=True)
+        argv, env = [sys.executable, "-c", detach, *job.runner_argv()], {**os.environ, **job.runner_environment()}
+        subprocess.run(argv, stdin=subprocess.DEVNULL, env=env, check=True)
 
 
 class OwnedtrayLauncher(TraylikeLauncher):
@@ -94,6 +97,14 @@ def orphan(tray):
         return record.Record(job.record.folder)
 
     return make
+
+
+@pytest.fixture
+def lines(caplog):
+    """What the log shows, as one text."""
+    logging.getLogger("lazyllm").addHandler(caplog.handler)
+    yield lambda: caplog.text
+    logging.getLogger("lazyllm").removeHandler(caplog.handler)
 
 
 def until(condition, seconds=20.0):
@@ -139,20 +150,16 @@ def test_faults_at_the_start_name_the_launcher(tray, method):
         assert manage.ps() == []
 
 
-def test_a_query_that_fails_is_asked_again(tray, caplog):
-    import logging
-
+def test_a_query_that_fails_is_asked_again(tray, lines):
     job = tray.makejob(["true"])
     tray.launch(job)
-    logging.getLogger("lazyllm").addHandler(caplog.handler)
     tray.faults.update(query=3, release=1)
     end = time.monotonic() + 20
     while tray.faults["query"] and time.monotonic() < end:
         time.sleep(0.02)
     tray.go(job)
     assert job.wait(20) is Status.Done
-    logging.getLogger("lazyllm").removeHandler(caplog.handler)
-    assert caplog.text.count("launchers.traylike cannot tell how job") == 1 and "Traceback" not in caplog.text
+    assert lines().count("launchers.traylike cannot tell how job") == 1 and "Traceback" not in lines()
     tray.state[job.jobid] = "nonsense"
     assert Job.adopt(record.Record(job.record.folder)).status is Status.Done
 
@@ -219,6 +226,86 @@ print(job.details()["pid"], flush=True); time.sleep(300)
     (found,) = record.records()
     until(lambda: found.state.ended)
     assert found.status()["reason"] == "owner died"
+
+
+def test_a_second_stop_asks_again(tray, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        type(tray), "cancel", lambda self, job, force=False: asked.append(force) or self._fault("cancel")
+    )
+    job = tray.makejob(["true"])
+    tray.launch(job)
+    tray.faults["cancel"] = 1
+    with pytest.raises(LauncherError, match="cancel does not answer"):
+        job.stop()
+    tray.state[job.jobid] = Status.Running  # it takes a moment
+    threading.Timer(0.3, tray.state.update, [{job.jobid: Status.Failed}]).start()
+    job.stop()
+    assert asked == [False, False] and job.status is Status.Cancelled
+
+
+def test_what_a_stop_waits_for_is_said(tray, lines, monkeypatch):
+    monkeypatch.setattr("lazyllm.jobs.job.TOLD_AFTER", 0.1)
+    monkeypatch.setattr("lazyllm.jobs.job.CANCELLED_WITHIN", 0.3)
+    job = tray.makejob(["true"])
+    tray.launch(job)
+    begun = time.monotonic()
+    with pytest.raises(JobError, match="does not end; its state is InQueue") as caught:
+        job.stop()
+    assert 2.8 < time.monotonic() - begun < 5 and "stop --force" in caught.value.hint
+    assert f"Waiting up to 2.5 s for launchers.traylike to end job {job.id} (InQueue)." in lines()
+    assert f"Job {job.id} (true) has not ended within 2.5 s: killing it." in lines()
+    tray.state[job.jobid] = Status.Failed
+
+
+def test_readiness_waits_for_no_hook(tray):
+    argv = ["sh", "-c", 'echo up; sleep 0.5; exec "$0" -m http.server "$1"', sys.executable, Ref("port", "port")]
+    job = tray.makejob(Command(Step(argv), ports={"port": None}, service=Service(health="/")))
+    hang = threading.Event()
+    job.output_hooks.append(lambda line: hang.wait(60))
+    tray.launch(job)
+    tray.go(job)
+    job.wait_ready(20)
+    hang.set()
+    job.stop(force=True)
+
+
+def test_of_a_flood_the_last_lines_are_shown_and_hooks_get_all(tray, lines):
+    job = tray.makejob(["true"])
+    seen = []
+    job.output_hooks.append(seen.append)
+    tray.launch(job)
+    grown = job.log.with_name("grown.log")
+    grown.write_text("".join(f"{n}\n" for n in range(100_000)))
+    grown.replace(job.log)
+    tray.state[job.jobid] = Status.Failed
+    with pytest.raises(JobError):
+        job.wait(20)
+    assert seen == [str(n) for n in range(100_000)]
+    told = lines()
+    assert (
+        "more than can be shown; all of it is in" in told and told.endswith(": 99999\n") and told.count("\n") < 20_000
+    )
+
+
+def test_a_detached_job_outlives_the_job_around_it(tray, tmp_path):
+    """The inner job's runner gets what `runner_environment` says, and nothing else from its launcher."""
+    inner = tray.makejob(["sh", "-c", "until [ -e go ]; do sleep 0.05; done"])
+    tray.launch(inner)
+    assert inner.runner_environment() == {"LAZYLLM_JOB_ID": inner.id, "LAZYLLM_JOB_DETACHED": inner.id}
+    variables = [f"{name}={value}" for name, value in inner.runner_environment().items()]
+    start = ["env", *variables, *inner.runner_argv()]
+    detach = f"import subprocess, time; subprocess.Popen({start}, start_new_session=True); time.sleep(0.5)"
+    outer = tray.makejob([sys.executable, "-c", detach])
+    tray.launch(outer)
+    tray.go(outer)
+    assert outer.wait(20) is Status.Done and inner.wait_ready(20) is Status.InQueue
+    assert inner.record.state is Status.Running
+    inner.stop(force=True)
+    owned = OwnedtrayLauncher(sync=False).makejob(["true"])
+    owned.launcher.launch(owned)
+    assert owned.runner_environment() == {}
+    tray.state[owned.jobid] = Status.Failed
 
 
 def test_a_dead_queue_with_the_runner_here(tray):
@@ -336,8 +423,6 @@ def test_a_single_step_and_what_is_none():
 
 
 def test_a_command_for_programs():
-    from lazyllm.jobs.command import Ref
-
     steps = (Step(["a b", Ref("port", "port")]), Step(["c", os.fsdecode(b"\xff")]))
     command = Command(steps, ports={"port": None}, env={"A": "1"}, secrets={"K": "hush"}, result="/r")
     found = command.describe()

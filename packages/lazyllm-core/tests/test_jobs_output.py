@@ -52,6 +52,45 @@ def test_skip(log):
     assert follower.skip_to_last(4) == 11 and list(follower.lines()) == ["abc"] and follower.skip_to_last(4) == 0
 
 
+def test_a_writer_that_is_ahead_is_no_endless_read(log):
+    append(log, b"a\nb\n")
+    follower, found = output.Follower(log), []
+    for line in follower.lines(final=True):
+        found.append(line)
+        append(log, b"more\n")
+        assert len(found) < 10
+    assert found == ["a", "b"] and list(follower.lines()) == ["more"] * 2
+
+
+def test_so_many_bytes_at_a_time(log):
+    append(log, b"one\ntwo\nthree\n")
+    follower = output.Follower(log)
+    assert [list(follower.lines(size=6)) for _ in range(3)] == [["one"], ["two"], ["three"]]
+    log.write_bytes(b"")
+    assert list(follower.lines(final=True)) == []
+
+
+def test_the_last_lines_are_found_from_the_end(log, monkeypatch):
+    import tracemalloc
+
+    for chunk in (1, 3, 4, 1 << 20):
+        monkeypatch.setattr(output, "CHUNK", chunk)
+        for text in (b"", b"\n", b"a", b"a\n", b"\n\n", b"ab\ncd\n\nef", b"ab\ncd\n\nef\n"):
+            log.write_bytes(text)
+            every = text.removesuffix(b"\n").split(b"\n") if text else []
+            for count in range(6):
+                follower = output.Follower(log)
+                follower.skip_to_lines(count)
+                expected = [line.decode() for line in every[len(every) - min(count, len(every)) :]]
+                assert list(follower.lines(final=True)) == expected, (chunk, text, count)
+    log.write_bytes(b"0123456789abcde\n" * (1 << 21))
+    follower = output.Follower(log)
+    tracemalloc.start()
+    follower.skip_to_lines(5)
+    assert len(list(follower.lines())) == 5 and tracemalloc.get_traced_memory()[1] < 4 << 20
+    tracemalloc.stop()
+
+
 @pytest.mark.parametrize(
     "text, count, expected",
     [(b"", 3, []), (b"a\nb\n", 1, ["b"]), (b"a\nb", 5, ["a", "b"]), (b"a\n\n", 2, ["a", ""]), (b"a", 0, [])],

@@ -42,11 +42,6 @@ class _Link:
                     pipe.close()
 
 
-def _environment(job: Job) -> dict[str, str] | None:
-    """Mark a detached job's runner, so that a job from within which it was started leaves it alone."""
-    return {**os.environ, "LAZYLLM_JOB_ID": job.id, "LAZYLLM_JOB_DETACHED": job.id} if job.detach and job.id else None
-
-
 def _claim() -> Grant:
     """Take over what `environment` has got."""
     claimed: Grant = getattr(_granted, "job", None) or Grant()
@@ -65,7 +60,7 @@ def _run(job: Job, descriptors: tuple[int, ...]) -> subprocess.Popen[bytes]:
             stderr=log,
             bufsize=0,
             start_new_session=True,
-            env=_environment(job),
+            env={**os.environ, **job.runner_environment()},
             pass_fds=descriptors,
         )
     except OSError as error:

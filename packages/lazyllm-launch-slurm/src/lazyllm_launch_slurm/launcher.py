@@ -129,7 +129,7 @@ class SlurmLauncher(LazyLLMLaunchersBase):
         runner.write_json(str(record.folder / "slurm.json"), {"addresses": addresses})
         name = name_of(job.name, record.id)
         record.submitted(name)  # until its number is known; so it is found even if this process ends now
-        environ = {**os.environ, "LAZYLLM_JOB_ID": record.id, "LAZYLLM_JOB_DETACHED": record.id}
+        environ = {**os.environ, **job.runner_environment()}
         argv = (self.python, "-I", "-S", NODE, runner.__file__, str(record.folder))
         try:
             return submit(self.wishes.sbatch(name, record, partition), argv, environ)
@@ -158,7 +158,8 @@ class SlurmLauncher(LazyLLMLaunchersBase):
         return poller().watch(job, str(_record(job).jobid), seconds)
 
     def release(self, job: Job) -> None:
-        poller().leave(str(_record(job).jobid))
+        if job.record:
+            poller().leave(str(job.record.jobid))
 
 
 def _record(job: JobView) -> Record:

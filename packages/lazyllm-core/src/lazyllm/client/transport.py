@@ -105,7 +105,7 @@ class Transport:
 
     def _found_key(self) -> bool:
         """Take the key of the job that serves this URL, if it is one of this user's and was not tried just now."""
-        from ..jobs.keys import key_for
+        from ..jobs.manage import key_for
 
         key = key_for(self.url)
         if not key or self.client.headers.get("Authorization") == f"Bearer {key}":

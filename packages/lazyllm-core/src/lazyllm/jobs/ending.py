@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 
 from ..common.log import LOG
-from ..errors import JobError, LazyLLMError, PluginError, UnknownNameError
+from ..errors import JobError, LazyLLMError, PluginError
 from .job import Job
 from .launcher import LazyLLMLaunchersBase
 from .record import Record
@@ -87,7 +87,7 @@ def absence(record: Record) -> str | None:
     name = record.data.get("launcher") or "?"
     try:
         getattr(find_group("launchers"), name)
-    except UnknownNameError:
+    except AttributeError:  # an UnknownNameError, or a name with an underscore in front, which no group has
         return f"its launcher {name} is not installed"
     except PluginError as error:
         return f"its launcher {name} cannot be loaded: {error.message}"

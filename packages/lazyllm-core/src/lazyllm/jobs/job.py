@@ -106,23 +106,26 @@ class Job(JobView):
             variables = launcher.environment()
         host = command.host or launcher.host
         command = self.command = guarded(command, host)
-        self.record = records.create(
-            command,
-            name=self.name,
-            launcher=launcher.short_name(),
-            env=variables,
-            owner=records.owner() if owned else None,
-            detached=not owned,
-            host=host,
-            grace=launcher.grace,
-            timeout=launcher.timeout,
-            notify=launcher.notified,
-        )
         try:
+            self.record = records.create(
+                command,
+                name=self.name,
+                launcher=launcher.short_name(),
+                env=variables,
+                owner=records.owner() if owned else None,
+                detached=not owned,
+                host=host,
+                grace=launcher.grace,
+                timeout=launcher.timeout,
+                notify=launcher.notified,
+            )
             with _wrapped(f"{who} could not submit job {self.name!r}"):
                 jobid = launcher.submit(self)
         except BaseException as error:
-            self.record.finish(Status.Failed, f"not started: {error}")
+            if self.record:
+                self.record.finish(Status.Failed, f"not started: {error}")
+            with _logged(f"{who} could not let go of job {self.name!r}"):
+                launcher.release(self)
             raise
         if jobid:
             self.record.submitted(str(jobid))
@@ -212,7 +215,7 @@ class Job(JobView):
             self.ask_to_end(force)
             if self._ended_within(grace + 2):
                 return
-            LOG.warning("Job %s (%s) has not ended within %g s: having it killed.", self.id, self.name, grace + 2)
+            LOG.warning("Job %s (%s) has not ended within %g s: killing it.", self.id, self.name, grace + 2)
         except KeyboardInterrupt:
             LOG.warning("Interrupted again: killing job %s (%s).", self.id, self.name)
         self.ask_to_end(force=True)
@@ -266,6 +269,15 @@ def _wrapped(what: str) -> Iterator[None]:
         raise
     except Exception as error:
         raise LauncherError(f"{what}: {type(error).__name__}: {error}") from error
+
+
+@contextmanager
+def _logged(what: str) -> Iterator[None]:
+    """Log a launcher's own exception where another error is already on its way."""
+    try:
+        yield
+    except Exception as error:
+        LOG.warning("%s: %s", what, error)
 
 
 def _stop_at_exit(job: Job) -> None:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
 from ..configs import config
-from ..errors import InputError
 from .command import Command
 from .record import Record
 
@@ -32,14 +30,3 @@ def key_file(record: Record) -> Path | None:
     """Return the path of the file, readable by its owner alone, that has the server's key; None if it has no key."""
     path = record.folder / "secrets.json"
     return path if API_KEY in record.data.get("secrets", ()) and path.exists() else None
-
-
-def key_for(url: str) -> str | None:
-    """Return the API key of this user's job that serves `url`; None if there is no such job, or it has no key."""
-    from .manage import find
-
-    try:
-        path = key_file(find(url))
-        return str(json.loads(path.read_bytes())[API_KEY]) if path else None
-    except (InputError, OSError, ValueError, KeyError):
-        return None

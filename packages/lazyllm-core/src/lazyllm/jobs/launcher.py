@@ -20,13 +20,14 @@ from .view import JobView
 class LazyLLMLaunchersBase(Registered):
     """A place where jobs run.
 
-    A launcher of a scheduler that starts `runner_argv(job)` on one of its nodes is written so::
+    A launcher of a scheduler that starts `job.runner_argv()` on one of its nodes is written so::
 
         class QueueLauncher(LazyLLMLaunchersBase):
-            def submit(self, job):
-                return my_queue.submit(job.runner_argv(), log=job.record.log)    # its id, which is kept in the record
+            def submit(self, job):                       # returns the scheduler's id, which is kept in the record
+                env = {**os.environ, **job.runner_environment()}
+                return my_queue.submit(job.runner_argv(), env=env, log=job.record.log)
 
-            def query(self, job):                                                # None: cannot tell just now
+            def query(self, job):                        # None: cannot tell just now
                 return {"waiting": Status.InQueue, "gone": Status.Failed}.get(my_queue.state(job.jobid))
 
             def cancel(self, job, force=False):
@@ -45,6 +46,22 @@ class LazyLLMLaunchersBase(Registered):
     - `environment()`: variables that the job gets. Called before its record is made, so it may refuse the job.
     - `watch(job, seconds)`: wait for news; by default it sleeps and has the record read and `query` asked each time.
     - `release(job)`: let go of what was held for a job that has ended.
+
+    What a launcher finds to work with:
+
+    - `job.runner_argv()` and `job.runner_environment()`: the command line to run, and the variables to add to its
+      environment; without these a detached job that was started within another job dies with that one.
+    - `job.record`: the job's `Record`, its folder, which any process of the user reads. `record.submitted(id)` keeps an
+      id before `submit` returns; `record.finish(state, reason)` writes the end of a job whose runner never will.
+    - `job.handle`: the launcher's own, for what lives in this process only; `job.detach`: the user wants the job to
+      outlive this process.
+    - `lazyllm.jobs.sweep.signal_runner(record.status(), force)`: ends a job whose runner is on this machine.
+    - `short_name()`: the launcher's name under `lazyllm.launchers`, from its class name; records and messages have it.
+    - `assumed`: the constructor's arguments that a component chose and no user gave; ignore them where they do not fit.
+
+    `query` and `cancel` also serve jobs that other processes started (`lazyllm ps`, `lazyllm stop`): the launcher is
+    made without arguments there, and `job` from its record. So whatever they need must be in the record or the
+    configuration, and no argument of the constructor may be without a default.
 
     An error that `query` or `watch` raises counts as "cannot tell"; one of `submit`, `cancel` or `environment` reaches
     the caller, as a LauncherError if it is none of ours.
@@ -101,7 +118,7 @@ class LazyLLMLaunchersBase(Registered):
         return True
 
     def release(self, job: Job) -> None:
-        """Let go of what is held for a job that has ended."""
+        """Let go of what is held for a job that has ended, or that could not be started and so may have no record."""
 
     def environment(self) -> dict[str, str]:
         """Return the variables that the job gets, chosen at its start."""
@@ -145,6 +162,7 @@ class LazyLLMLaunchersBase(Registered):
     def _job_of(self, job: Any, args: tuple[Any, ...], kw: dict[str, Any]) -> Any:
         if calls(job):
             return self.makejob(call_of(job, args, kw, self.python), name=job)
+        made = job if isinstance(job, Job) else self.makejob(job)  # which may refuse it for a better reason
         if args or kw:
             raise InputError(f"Only a function takes arguments, {job!r} does not.")
-        return job if isinstance(job, Job) else self.makejob(job)
+        return made

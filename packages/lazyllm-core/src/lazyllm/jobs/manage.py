@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ..errors import InputError, LazyLLMError, near
+from ..errors import ConfigError, InputError, LazyLLMError, near
 from . import record as records
 from .ending import close_if_absent, end
 from .job import Job
-from .output import Follower, tail
+from .keys import API_KEY, key_file
+from .output import Follower
 from .record import Record
 from .runner import MARK, environment, processes, token
 from .status import Status, state_of
@@ -123,14 +125,21 @@ def _the_one(key: str, found: list[Record]) -> Record:
     return running[0] if running else max(found, key=lambda record: float(record.data.get("created", 0)))
 
 
+def key_for(url: str) -> str | None:
+    """Return the API key of this user's job that serves `url`; None if there is no such job, or it has no key."""
+    try:
+        path = key_file(find(url))
+        return str(json.loads(path.read_bytes())[API_KEY]) if path else None
+    except (ConfigError, InputError, OSError, ValueError, KeyError):
+        return None
+
+
 def logs(key: str | int, *, follow: bool = False, lines: int | None = None) -> Iterator[str]:
     """Yield the lines of a job's output: all, or the last `lines`; with `follow` also those to come, until its end."""
     record = find(key)
     follower = Follower(record.log)
     if lines is not None:
-        end = follower.behind
-        yield from tail(record.log, lines, size=max(1, end))
-        follower.skip_to_last(follower.behind - end)
+        follower.skip_to_lines(lines)
     while True:
         over = not follow or state_of(settle(record)).ended
         yield from follower.lines(final=over)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 
 from .command import Command
 
 PYTHON = re.compile(r"(python|pypy)[\d.]*(\.exe)?")
+MODULE, CODE = re.compile(r"-[A-Za-z]*m"), re.compile(r"-[A-Za-z]*c")
 LONGEST = 16
 """Characters that stand before each line of a job's output, at most."""
 
@@ -17,28 +19,18 @@ def name_of(cmd: Command) -> str:
     """Return the command's title, or its program: of a Python interpreter the module or script that it runs."""
     if cmd.title:
         return cmd.title if len(cmd.title) <= 60 else cmd.title[:59] + "…"
-    first, *rest = map(str, cmd.steps[0].argv)
-    name = os.path.basename(first)  # noqa: PTH119 (a name, not a path)
-    if PYTHON.fullmatch(name):
-        name = _python_program(rest) or name
-    return name or "job"
+    argv = [os.path.basename(str(item)) for item in cmd.steps[0].argv]  # noqa: PTH119 (names, not paths)
+    return (_python_program(argv) if PYTHON.fullmatch(argv[0]) else argv[0]) or "job"
 
 
-def _python_program(argv: Sequence[str]) -> str | None:
-    """Return the module or script among an interpreter's arguments; None for code and standard input."""
-    items = iter(argv)
-    for item in items:
-        if item in ("-W", "-X", "--check-hash-based-pycs"):
-            next(items, None)
-        elif item.startswith("--") or item.startswith(("-W", "-X")):
-            continue
-        elif not item.startswith("-"):
-            return os.path.basename(item)  # noqa: PTH119
-        elif item == "-" or "c" in item.partition("m")[0]:
-            return None
-        elif "m" in item:
-            return item.partition("m")[2] or next(items, None)
-    return None
+def _python_program(argv: Sequence[str]) -> str:
+    """Return the module or script that an interpreter runs, as far as it can be told; else the interpreter's name."""
+    for option, word in pairwise(argv):
+        if CODE.fullmatch(option):
+            break
+        if MODULE.fullmatch(option) or word.endswith(".py"):
+            return word
+    return argv[0]
 
 
 def label_of(name: str, job_id: str, cmd: Command | None) -> str:

@@ -14,7 +14,7 @@ class Follower:
     """Reads what was added to a file since the last look. Of what a program rewrote with `\\r` the last counts."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
         self._offset = 0
         self._rest = b""
 
@@ -22,7 +22,7 @@ class Follower:
     def behind(self) -> int:
         """Bytes that were not read yet."""
         try:
-            return max(0, self._path.stat().st_size - self._offset)
+            return max(0, self.path.stat().st_size - self._offset)
         except OSError:
             return 0
 
@@ -34,12 +34,38 @@ class Follower:
             self._rest = b""
         return skipped
 
-    def lines(self, final: bool = False) -> Iterator[str]:
-        """Yield the lines that are complete by now; with `final` also an unfinished last one."""
-        while self.behind:
-            with self._path.open("rb") as file:
+    def skip_to_lines(self, count: int) -> None:
+        """Go to where the last `count` lines begin, an unfinished one included."""
+        self._offset, self._rest = 0, b""
+        here = max(0, self.behind - 1)  # a line's end at the very end begins no line
+        if count <= 0:
+            self._offset = self.behind
+        while here and count > 0:
+            begin = max(0, here - CHUNK)
+            with self.path.open("rb") as file:
+                file.seek(begin)
+                text = file.read(here - begin)
+            ends = text.count(b"\n")
+            if ends >= count:
+                at = len(text)
+                for _ in range(count):
+                    at = text.rindex(b"\n", 0, at)
+                self._offset = begin + at + 1
+            here, count = begin, count - ends
+
+    def lines(self, final: bool = False, size: int | None = None) -> Iterator[str]:
+        """Yield the lines that are complete by now; with `final` also an unfinished last one.
+
+        What is written meanwhile is left to the next call: this ends, however fast the writer is. With `size` no more
+        than so many bytes are read.
+        """
+        end = self._offset + (self.behind if size is None else min(size, self.behind))
+        while self._offset < end:
+            with self.path.open("rb") as file:
                 file.seek(self._offset)
-                text = file.read(CHUNK)
+                text = file.read(min(CHUNK, end - self._offset))
+            if not text:
+                break  # somebody cut the file short
             self._offset += len(text)
             *whole, self._rest = (self._rest + text).split(b"\n")
             for line in whole:

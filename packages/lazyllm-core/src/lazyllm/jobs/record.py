@@ -14,8 +14,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from ..common.log import LOG
 from ..configs import config
-from ..errors import InputError, LauncherError
+from ..errors import ConfigError, InputError, LauncherError
 from .command import Command, Ref
 from .runner import numbers, remove, token, write_json
 from .status import Status, state_of
@@ -89,15 +90,20 @@ class Record:
         return f"http://{host}:{address['ports'][service['port']]}{service['path']}"
 
     def finish(self, state: Status, reason: str) -> dict[str, Any]:
-        """Write the final status in the runner's stead, and remove what has no meaning any more."""
+        """Write the final status in the runner's stead, and remove what has no meaning any more.
+
+        What cannot be written or removed (a full disk) is logged: the status that is returned is true all the same.
+        """
         status = self.status()
         if state_of(status).ended:
             return status
         status.update(state=state.value, phase="ended", ready=False, reason=reason, ended=time.time())
-        write_json(str(self.folder / "status.json"), status)
-        remove(str(self.folder / "secrets.json"))
-        for path in self.data.get("scratch", ()):
-            remove(os.path.join(self.data.get("cwd") or "/", path))  # noqa: PTH118 (as the runner has it)
+        try:
+            write_json(str(self.folder / "status.json"), status)
+            for path in (self.folder / "secrets.json", *self.data.get("scratch", ())):
+                remove(os.path.join(self.data.get("cwd") or "/", path))  # noqa: PTH118 (as the runner has it)
+        except OSError as error:
+            LOG.warning("The end of job %s (%s) cannot be recorded: %s.", self.id, reason, error)
         return status
 
 
@@ -114,7 +120,7 @@ def create(command: Command, *, name: str, launcher: str, env: Mapping[str, str]
 
     Raises:
         InputError: an argument, variable or file name that no program can be given.
-        LauncherError: the folder cannot be written.
+        LauncherError: the folder, or the log that the command wishes, cannot be written.
     """
     _check(command)
     data = {
@@ -124,13 +130,11 @@ def create(command: Command, *, name: str, launcher: str, env: Mapping[str, str]
     root = jobs_folder()
     try:
         data["cwd"] = os.path.abspath(command.cwd) if command.cwd else os.getcwd()  # noqa: PTH100, PTH109
+        data["log"] = command.log and str(Path(data["cwd"], command.log))
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        while True:
+        while not data["id"] or (root / data["id"]).exists():
             data["id"] = _new_id()
-            try:
-                return Record(_write(root, data, command))
-            except FileExistsError:
-                continue
+        return Record(_write(root, data, command))
     except OSError as error:
         raise LauncherError(
             f"The job cannot be recorded under {root}: {error.strerror or error}.",
@@ -148,11 +152,9 @@ def _write(root: Path, data: dict[str, Any], command: Command) -> Path:
                 _create(new / "files" / name, text.encode("utf-8", "surrogateescape"))
         if command.secrets:
             write_json(str(new / "secrets.json"), dict(command.secrets))
-        _create_log(new / "output.log", command.log)
+        _create_log(new / "output.log", data["log"])
         write_json(str(new / "job.json"), data)
         final: Path = root / data["id"]
-        if final.exists():
-            raise FileExistsError(final)
         new.rename(final)
     except BaseException:
         remove(str(new))
@@ -171,8 +173,15 @@ def _create_log(path: Path, elsewhere: str | None) -> None:
         _create(path, b"")
         return
     wished = Path(elsewhere)
-    wished.parent.mkdir(parents=True, exist_ok=True)
-    wished.touch(mode=0o600)
+    try:
+        if not wished.parent.exists():
+            wished.parent.mkdir(parents=True, exist_ok=True)
+        os.close(os.open(wished, os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK, 0o600))
+    except OSError as error:
+        raise LauncherError(
+            f"The job's output cannot be written to {wished}: {error.strerror or error}.",
+            hint="Name another file for its log.",
+        ) from None
     path.symlink_to(wished)
 
 
@@ -202,12 +211,17 @@ def _check(command: Command) -> None:
 
 
 def records() -> Iterator[Record]:
-    """Yield all records, in no order."""
+    """Yield all records, in no order; a ConfigError if their folder cannot be read."""
     try:
         with os.scandir(jobs_folder()) as entries:
             names = [entry.name for entry in entries if not entry.name.startswith(".")]
     except FileNotFoundError:
         return
+    except OSError as error:
+        raise ConfigError(
+            f"The jobs under {jobs_folder()} cannot be listed: {error.strerror or error}.",
+            hint="Let LAZYLLM_HOME name a folder of yours.",
+        ) from None
     for name in names:
         record = Record(jobs_folder() / name)
         if _is_ours(record):
@@ -237,10 +251,13 @@ def prune(found: Iterable[Record] | None = None) -> int:
 
 def _remove_unfinished() -> int:
     """Remove records whose writing was interrupted more than an hour ago."""
-    stale = [p for p in jobs_folder().glob(".new-*") if p.stat().st_mtime < time.time() - 3600]
-    for path in stale:
-        remove(str(path))
-    return len(stale)
+    gone = 0
+    for path in jobs_folder().glob(".new-*"):
+        with suppress(OSError):  # it has its final name by now
+            if path.stat().st_mtime < time.time() - 3600:
+                remove(str(path))
+                gone += 1
+    return gone
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -136,6 +136,17 @@ def kill(pid: int, born: str, number: int) -> None:
         return  # dead already, or not ours to kill: whoever looks again finds it
 
 
+def press(left: dict[int, str], told: set[int], hard: bool) -> None:
+    """Have processes, {pid: token}, end: TERM to those that were not told yet, or KILL to all if `hard`."""
+    for pid, born in left.items():
+        if hard:
+            kill(pid, born, signal.SIGKILL)
+        elif pid not in told:
+            told.add(pid)
+            kill(pid, born, signal.SIGTERM)
+            kill(pid, born, signal.SIGCONT)  # a stopped process hears nothing
+
+
 def lock_port(port: int, abstract: bool = LINUX) -> object:
     """Reserve `port` among all jobs and users of this machine while the returned object lives; None if it is taken.
 
@@ -261,9 +272,13 @@ def encode(text: str) -> bytes:
 def write_json(path: str, data: object) -> None:
     """Write `path` in one piece: whoever reads it finds the old or the new content, readable by its owner alone."""
     temporary = "%s.%s" % (path, os.urandom(4).hex())
-    with os.fdopen(os.open(temporary, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "w") as file:
-        file.write(json.dumps(data))
-    os.replace(temporary, path)
+    try:
+        with os.fdopen(os.open(temporary, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "w") as file:
+            file.write(json.dumps(data))
+        os.replace(temporary, path)
+    except BaseException:
+        remove(temporary)
+        raise
 
 
 def remove(path: str) -> None:
@@ -272,8 +287,11 @@ def remove(path: str) -> None:
         import shutil
 
         shutil.rmtree(path, ignore_errors=True)
-    elif os.path.lexists(path):
+        return
+    try:
         os.unlink(path)
+    except (FileNotFoundError, NotADirectoryError):
+        pass  # never there, or somebody was faster
 
 
 class Ended(Exception):
@@ -333,12 +351,11 @@ class Runner:
         left = self.end_tree()
         if left:
             end.facts["left"] = left
-        for path in self.job.get("scratch", ()):
+        for path in (*self.job.get("scratch", ()), os.path.join(self.folder, "secrets.json")):
             try:
                 remove(os.path.join(self.job.get("cwd") or "/", path))
             except OSError as error:
                 print("Could not remove %s: %s" % (path, error), file=sys.stderr)
-        remove(os.path.join(self.folder, "secrets.json"))
         self.say(state=end.state, phase="ended", ready=False, ended=time.time(), **end.facts)
         code = end.facts.get("exit_code")
         return code if isinstance(code, int) and code > 0 else int(end.state != "Done")
@@ -458,6 +475,8 @@ class Runner:
             if limit and time.monotonic() > limit:
                 raise Ended("not ready within %g s (%s)" % (service["timeout"], self.answer or "no answer"))
             self.sleep(min(0.5 if self.owner else 60, limit - time.monotonic() if limit else 60))
+        if self.code and (self.terms or os.path.exists(os.path.join(self.folder, "stopping"))):
+            raise Ended("stopped", "Cancelled")  # whoever cancels may signal all of a job's processes at once
         if os.WIFSIGNALED(self.code):
             number = os.WTERMSIG(self.code)
             what = signal.Signals(number).name if number in set(signal.Signals) else "signal %d" % number
@@ -614,13 +633,7 @@ class Runner:
                 return []
             late = time.monotonic() - begun
             hard = late > self.grace or self.terms >= 2
-            for pid, born in left.items():
-                if hard:
-                    kill(pid, born, signal.SIGKILL)
-                elif pid not in told:
-                    told.add(pid)
-                    kill(pid, born, signal.SIGTERM)
-                    kill(pid, born, signal.SIGCONT)  # a stopped process hears nothing
+            press(left, told, hard)
             if late > self.grace + 20:
                 return sorted(left)
             try:

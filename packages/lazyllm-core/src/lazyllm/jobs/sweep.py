@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 from .record import Record
-from .runner import family, kill, port_free, token
+from .runner import family, kill, port_free, press, token
 from .status import Status, state_of
 
 STARTUP = 60.0
@@ -82,13 +82,7 @@ def sweep(record: Record, status: dict[str, Any], grace: float = 1.0, limit: flo
         late = time.monotonic() - begun
         if late > limit:
             return sorted(left)
-        for pid, born in left.items():
-            if late > grace:
-                kill(pid, born, signal.SIGKILL)
-            elif pid not in told:
-                told.add(pid)
-                kill(pid, born, signal.SIGTERM)
-                kill(pid, born, signal.SIGCONT)
+        press(left, told, hard=late > grace)
         time.sleep(0.02)
     return []
 
@@ -102,7 +96,7 @@ def prove_gone(record: Record, status: dict[str, Any], limit: float = 5.0) -> li
         return [status["runner_pid"]]
     left = sweep(record, status, limit=limit)
     address = status.get("address") or {"ports": {}}
-    host, settled = record.data.get("host", "127.0.0.1"), time.monotonic() + 1
+    host, settled = address.get("host") or record.data.get("host") or "127.0.0.1", time.monotonic() + 1
     while not left and time.monotonic() < settled:  # a port that stays taken is another program's by now
         if all(port_free(host, port) for port in address["ports"].values()):
             break

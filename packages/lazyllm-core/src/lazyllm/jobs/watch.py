@@ -1,16 +1,17 @@
-"""The thread that follows a job: it notices news and the end, and passes output on to hooks and display."""
+"""What follows a job in the background: one thread notices news and the end, one passes output to hooks and display."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections.abc import Callable
+from copy import copy
 from typing import TYPE_CHECKING, Any
 
 from ..common.log import LOG
 from .display import Display
 from .naming import label_of
-from .output import Follower
+from .output import CHUNK, Follower
 
 if TYPE_CHECKING:
     from .job import Job
@@ -24,19 +25,25 @@ _labels: set[str] = set()
 
 
 class Watcher:
-    """Follows one job until its end; `over` is True once all output was passed on."""
+    """Follows one job until its end; `over` is True once all output was passed on.
+
+    Whoever waits for the job's readiness or stops it waits neither for its output nor for a hook or a terminal.
+    """
 
     def __init__(self, job: Job) -> None:
         self.over = False
         self._job = job
         self._news = threading.Condition()
+        self._ended = threading.Event()
+        self._display = None if job.quiet else Display(_label(job))
+        self._output: threading.Thread | None = None
         self._thread = threading.Thread(target=self._follow, name=f"job {job.id}", daemon=True)
         self._thread.start()
 
     @property
     def alive(self) -> bool:
-        """Whether the thread runs: it does not in a forked process."""
-        return self._thread.is_alive()
+        """Whether its threads run: they do not in a forked process."""
+        return self._thread.is_alive() or (self._output is not None and self._output.is_alive())
 
     def wait_for(self, reached: Callable[[], bool], timeout: float | None) -> bool:
         """Wait until `reached` or the job's end; False if `timeout` seconds went by before."""
@@ -45,30 +52,33 @@ class Watcher:
 
     def join(self, timeout: float) -> None:
         """Wait until all output was passed on."""
-        if self._thread is not threading.current_thread():
-            self._thread.join(timeout)
+        if self.alive and threading.current_thread() not in (self._thread, self._output):
+            with self._news:
+                self._news.wait_for(lambda: self.over, timeout)
 
     def _follow(self) -> None:
-        job = self._job
-        follower = Follower(job.log)
-        display = None if job.quiet else Display(_label(job))
+        log = Follower(self._job.log)
         ended = False
         try:
             while not ended:
                 if self._news_came():
-                    ended = job.status.ended
+                    ended = self._job.status.ended
                     with self._news:
                         self._news.notify_all()
-                if ended:
-                    self._release()
-                self._pass_on(follower, display, ended)
+                if not ended and log.behind and self._output is None:
+                    self._start_output()  # not before: it costs a short job milliseconds
+            self._release()
         finally:
-            if display:
-                display.close()
-                _labels.discard(display.name)
-            with self._news:
-                self.over = True
-                self._news.notify_all()
+            self._ended.set()
+            if self._output is None:
+                self._pass_on()
+
+    def _start_output(self) -> None:
+        self._output = threading.Thread(target=self._pass_on, name=f"output of job {self._job.id}", daemon=True)
+        try:
+            self._output.start()
+        except RuntimeError:  # no more threads: it comes at the end
+            self._output = None
 
     def _news_came(self) -> bool:
         try:
@@ -84,18 +94,39 @@ class Watcher:
         except Exception as error:
             LOG.warning("launchers.%s could not let go of job %s: %s", *_who(self._job), error)
 
-    def _pass_on(self, follower: Follower, display: Display | None, final: bool) -> None:
-        flood = follower.behind > FLOOD
-        hooks = list(self._job.output_hooks)
-        if flood and not hooks:
-            follower.skip_to_last(FLOOD // 8)
-        if flood and display:
-            display.line(f"… more than can be shown; all of it is in {self._job.log}")
-        for line in follower.lines(final):
-            for hook in hooks:
-                _call(hook, line, self._job.name)
-            if display and not (flood and hooks):
-                display.line(line)
+    def _pass_on(self) -> None:
+        job, display = self._job, self._display
+        shown = Follower(job.log)
+        told = copy(shown)  # hooks get all, however late; what is shown is new
+        over, pause = False, 0.0
+        try:
+            while not over:
+                over = self._ended.wait(pause)
+                _show(shown, display, over)
+                hooks = list(job.output_hooks)
+                for line in told.lines(over, None if over else CHUNK) if hooks else ():
+                    for hook in hooks:
+                        _call(hook, line, job.name)
+                if not hooks:
+                    told = copy(shown)
+                pause = 0 if hooks and told.behind > FLOOD else LOOK
+        finally:
+            if display:
+                display.close()
+                _labels.discard(display.name)
+            with self._news:
+                self.over = True
+                self._news.notify_all()
+
+
+def _show(follower: Follower, display: Display | None, final: bool) -> None:
+    if follower.behind > FLOOD:
+        follower.skip_to_last(FLOOD // 8)
+        if display:
+            display.line(f"… more than can be shown; all of it is in {follower.path}")
+    for line in follower.lines(final):
+        if display:
+            display.line(line)
 
 
 def _label(job: Job) -> str:

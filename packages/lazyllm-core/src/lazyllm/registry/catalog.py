@@ -26,6 +26,7 @@ KNOWN: dict[str, dict[str, tuple[str, str]]] = {
         "slurm": ("SlurmLauncher", "lazyllm-launch-slurm"),
         "sco": ("ScoLauncher", "lazyllm-launch-sco"),
         "ray": ("RayLauncher", "lazyllm-launch-ray"),
+        "psij": ("PsijLauncher", "lazyllm-launch-psij"),
         "k8s": ("K8sLauncher", "lazyllm-launch-k8s"),
     },
     "prompters": {
