@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-HEAVY = ("engine", "faults", "slurm", "gpu")
+HEAVY = ("engine", "faults", "simulated", "slurm", "gpu")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

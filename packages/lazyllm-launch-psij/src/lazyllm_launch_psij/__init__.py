@@ -1,0 +1,1 @@
+"""launchers.psij: jobs under PBS, LSF or Slurm, through psij-python."""

@@ -1,0 +1,77 @@
+"""Reads the schedulers' answers with psij-python's parsers, each job by itself.
+
+psij gives up a whole answer for one job, of another program maybe, whose state or reason it does not know.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from lazyllm.jobs.status import Status
+
+STATES = {
+    "NEW": Status.InQueue,
+    "QUEUED": Status.InQueue,
+    "ACTIVE": Status.Running,
+    "COMPLETED": Status.Done,
+    "FAILED": Status.Failed,
+    "CANCELED": Status.Cancelled,
+}
+"""psij-python's words."""
+
+UNKNOWN = re.compile(r"unknown job|is not found|no matching job|invalid job id|has finished", re.IGNORECASE)
+"""What the schedulers say of a job that they do not know any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """What a scheduler says of one job. `status` is None if it does not know it."""
+
+    status: Status | None
+    message: str = ""
+
+
+def read(executor: Any, name: str, text: str) -> dict[str, Word]:
+    """Return {job id: word} of what a status command printed; what cannot be understood is left out."""
+    found: dict[str, Word] = {}
+    for piece in _pieces(name, text):
+        try:
+            told = executor.parse_status_output(0, piece)
+        except Exception:  # noqa: S112 (a job that psij-python cannot read is one that it says nothing about)
+            continue
+        for jobid, status in told.items():
+            if (state := STATES.get(status.state.name)) is not None:
+                found[str(jobid)] = Word(state, str(status.message or ""))
+    return found
+
+
+def _pieces(name: str, text: str) -> Iterator[str]:
+    """Yield answers about one job each, without the reasons that psij-python stumbles over."""
+    if name == "slurm":
+        head, *lines = text.splitlines() or [""]
+        for words in (line.split() for line in lines):
+            if len(words) >= 2:  # it knows few reasons, and none with a blank
+                yield f"{head}\n{words[0]} {words[1]} NonZeroExitCode\n"
+        return
+    data = _json(text)
+    if name == "lsf":
+        for entry in data.get("RECORDS") or ():
+            if isinstance(entry, dict):  # it looks for a reason's text in the wrong place
+                quiet = dict.fromkeys(("EXIT_REASON", "KILL_REASON", "SUSPEND_REASON"), "")
+                yield json.dumps({"RECORDS": [{**entry, **quiet}]})
+        return
+    jobs = data.get("Jobs")
+    for jobid, entry in (jobs if isinstance(jobs, dict) else {}).items():
+        yield json.dumps({"Jobs": {jobid: entry}})
+
+
+def _json(text: str) -> dict[str, Any]:
+    try:
+        data = json.loads(text)
+    except ValueError:
+        return {}
+    return data if isinstance(data, dict) else {}

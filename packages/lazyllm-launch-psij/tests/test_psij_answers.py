@@ -1,0 +1,191 @@
+"""What schedulers say, and what is made of it. Their answers are written here after their manuals; Slurm's are real."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+
+from lazyllm.configs import config
+from lazyllm.jobs import record as records
+from lazyllm.jobs import runner
+from lazyllm.jobs.command import Command, Step
+from lazyllm.jobs.status import Status
+from lazyllm.jobs.tools import Answer
+from lazyllm_launch_psij import judge as judging
+from lazyllm_launch_psij.answers import Word, read
+from lazyllm_launch_psij.judge import judge, judge_unsent
+from lazyllm_launch_psij.library import executor
+from lazyllm_launch_psij.poller import PsijPoller, Seen
+
+SLURM = """\
+JOBID               ST                  REASON
+1                   PD                  (ReqNodeNotAvail, Un
+2                   R                   None
+3                   F                   None
+4                   OOM                 OutOfMemory
+5                   CA                  None
+6                   ??                  None
+7                   PD                  launch failed requeu
+8                   CD                  None
+
+"""
+
+
+def states(name: str, text: str) -> dict[str, Status | None]:
+    return {jobid: word.status for jobid, word in read(executor(name), name, text).items()}
+
+
+def test_slurm_reasons_that_psij_does_not_know_do_no_harm():
+    assert states("slurm", SLURM) == {
+        "1": Status.InQueue, "2": Status.Running, "3": Status.Failed, "4": Status.Failed, "5": Status.Cancelled,
+        "7": Status.InQueue, "8": Status.Done,
+    }  # fmt: skip
+    assert states("slurm", "") == {} and states("slurm", "slurm_load_jobs error: Unable to contact") == {}
+
+
+def test_pbs_states_one_by_one():
+    jobs = {
+        "1.s": {"job_state": "Q", "comment": "Not Running: no resources"},
+        "2.s": {"job_state": "R"},
+        "3.s": {"job_state": "F", "Exit_status": 0},
+        "4.s": {"job_state": "F", "Exit_status": 265},
+        "5.s": {"job_state": "F", "Exit_status": 1},
+        "6.s": {"job_state": "new"},
+        "7.s": {},
+        "8.s": {"job_state": "H"},
+    }
+    text = json.dumps({"Jobs": jobs})
+    assert states("pbs", text) == {
+        "1.s": Status.InQueue, "2.s": Status.Running, "3.s": Status.Done, "4.s": Status.Cancelled,
+        "5.s": Status.Failed, "8.s": Status.InQueue,
+    }  # fmt: skip
+    assert read(executor("pbs"), "pbs", text)["1.s"].message == "Not Running: no resources"
+    for broken in ("", "no json", "[]", '{"Jobs": 3}', text[:40]):
+        assert states("pbs", broken) == {}
+
+
+def test_lsf_reasons_do_no_harm():
+    why = {"EXIT_REASON": "", "KILL_REASON": "", "SUSPEND_REASON": ""}
+    rows = [
+        {"JOBID": "1", "STAT": "PEND", **why},
+        {"JOBID": "2", "STAT": "EXIT", **why, "EXIT_REASON": "TERM_OWNER: job killed by owner"},
+        {"JOBID": "3", "ERROR": "Job <3> is not found"},
+        {"JOBID": "4", "STAT": "NEW", **why},
+        {"JOBID": "5", "STAT": "DONE"},
+    ]
+    found = states("lsf", json.dumps({"COMMAND": "bjobs", "RECORDS": rows}))
+    assert found == {"1": Status.InQueue, "2": Status.Failed, "5": Status.Done}
+
+
+class Told(PsijPoller):
+    """A poller whose scheduler says what the test has it say; each answer is (exit code, stdout, stderr)."""
+
+    def __init__(self, name, *answers):
+        super().__init__(name)
+        self.answers = list(answers)
+        self.asked_for = []
+
+    def _run(self, jobids):
+        self.asked_for.append(jobids)
+        answer = self.answers.pop(0)
+        return answer and Answer(*answer)
+
+
+def pbs(**jobs):
+    return json.dumps({"Jobs": {f"{key[1:]}.s": {"job_state": state} for key, state in jobs.items()}})
+
+
+@pytest.mark.parametrize(
+    "answer", [None, (None, "", ""), (111, "", "cannot connect"), (0, "", ""), (0, "<html>", ""), (1, pbs(), "")]
+)
+def test_no_answer_means_unknown(answer):
+    assert Told("pbs", answer).seen("1.s") is None
+
+
+def test_what_was_known_stays_while_nothing_is_heard():
+    asked = Told("pbs", (0, pbs(_1="R"), ""), (111, "", "cannot connect"))
+    first = asked.seen("1.s")
+    asked._asked.clear()
+    assert first.status is Status.Running and asked.seen("1.s") is first and len(asked.asked_for) == 2
+
+
+def test_one_forgotten_job_does_not_hide_the_others():
+    unknown = (153, pbs(), "qstat: Unknown Job Id 2.s")
+    asked = Told("pbs", (153, "", "qstat: Unknown Job Id 2.s"), (0, pbs(_1="R"), ""), unknown, (0, pbs(_3="Q"), ""))
+    asked.query({"1.s", "2.s", "3.s"})
+    found = {jobid: seen.status for jobid, seen in asked._known.items()}
+    assert found == {"1.s": Status.Running, "2.s": None, "3.s": Status.InQueue}
+    assert asked.asked_for == [["1.s", "2.s", "3.s"], ["1.s"], ["2.s"], ["3.s"]]
+
+
+def test_slurm_lists_all_and_leaves_out_what_it_forgot():
+    assert Told("slurm", (0, SLURM, "")).seen("99").status is None
+    assert Told("slurm", (0, "", "")).seen("99") is None
+
+
+@pytest.fixture
+def record(tmp_path, monkeypatch):
+    monkeypatch.setenv("LAZYLLM_HOME", str(tmp_path / "home"))
+    config.override(mode="normal")
+    command = Command((Step(("true",)),))
+    return records.create(command, name="x", launcher="psij", env={}, host=None, detached=True)
+
+
+def seen(status, ago=0.0, message=""):
+    return Seen(status, time.time() - ago, time.time(), message)
+
+
+def begun(record, **facts):
+    runner.write_json(str(record.folder / "status.json"), {"state": "Running", "node": "elsewhere", **facts})
+
+
+def test_the_record_knows_better(record):
+    begun(record)
+    assert judge(record, "pbs", "1.s", seen(Status.InQueue)) is None
+    assert judge(record, "pbs", "1.s", seen(Status.Running)) is Status.Running
+    assert judge(record, "pbs", "1.s", seen(Status.Done)) is None  # its runner's last word may be on its way
+    begun(record, state="Done")
+    assert judge(record, "pbs", "1.s", seen(Status.Failed, 100)) is Status.Done
+
+
+@pytest.mark.parametrize(
+    "status, words",
+    [(Status.Done, "runner died (PBS says that the job is over)"), (Status.Failed, "runner died"),
+     (Status.Cancelled, "cancelled in PBS")],
+)  # fmt: skip
+def test_ends_without_a_last_word(record, status, words):
+    begun(record)
+    end = Status.Cancelled if status is Status.Cancelled else Status.Failed
+    assert judge(record, "pbs", "1.s", seen(status, 5)) is end
+    assert words in record.status()["reason"]
+
+
+def test_a_runner_that_could_not_start_tells_why(record):
+    (record.folder / "node.log").write_text("noise\nbash: /x/python: No such file or directory\n")
+    assert judge(record, "lsf", "1", seen(Status.Failed, 5)) is Status.Failed
+    assert record.status()["reason"].endswith("did not start on the node: bash: /x/python: No such file or directory")
+
+
+def test_a_job_that_is_forgotten_is_lost_only_after_a_while(record, monkeypatch):
+    assert judge(record, "pbs", "1.s", seen(None, 100)) is None
+    monkeypatch.setattr(judging, "UNSURE", 0.0)
+    assert judge(record, "pbs", "1.s", seen(None, 1)) is None
+    assert judge(record, "pbs", "1.s", seen(None, 100)) is Status.Failed
+    assert "PBS no longer knows it" in record.status()["reason"]
+
+
+def test_a_stopped_job_is_cancelled_however_it_ended(record):
+    record.ask_to_end()
+    assert judge(record, "lsf", "1", seen(Status.Failed, 5)) is Status.Cancelled
+
+
+def test_a_submission_that_died(record, monkeypatch):
+    assert judge_unsent(record) is None
+    monkeypatch.setattr(judging, "SUBMISSION", 0.0)
+    assert judge_unsent(record) is Status.Failed and "submitted it died" in record.status()["reason"]
+
+
+def test_words():
+    assert Word(None).message == "" and Answer(1, "", "a\n\n b ").words == "a; b" and Answer(3, "", "").words
