@@ -169,7 +169,7 @@ def test_servers_that_others_reach_get_a_key(queue, monkeypatch):
     monkeypatch.setenv("LAZYLLM_API_KEY", "of-the-user")
     assert guarded(served, "10.0.0.1").secrets == {"LAZYLLM_API_KEY": "of-the-user"}
     assert guarded(replace(served, env={"LAZYLLM_API_KEY": "own"}), None).secrets == {}
-    assert guarded(served, "127.0.0.1").secrets == {} and guarded(Command((Step(("true",)),)), None).secrets == {}
+    assert guarded(served, "127.0.0.2").secrets == {} and guarded(Command((Step(("true",)),)), None).secrets == {}
 
 
 def test_the_key_of_a_url():

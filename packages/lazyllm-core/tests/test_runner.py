@@ -242,11 +242,27 @@ def test_the_probe_reads_the_whole_answer(tmp_path):
 
 
 def test_a_result_that_was_not_made(tmp_path):
-    found = run(tmp_path, ["true"], result=os.fspath(tmp_path / "merged"))
+    found = run(tmp_path / "1", ["true"], result=os.fspath(tmp_path / "merged"))
     assert (found["state"], found["code"]) == ("Failed", 1)
     assert found["reason"] == f"step 'true' ended well but did not make {tmp_path / 'merged'}"
-    assert run(tmp_path, ["true"], result=os.fspath(tmp_path))["state"] == "Done"
-    assert run(tmp_path, ["true"], result="merged")["state"] == "Done"
+    assert run(tmp_path / "2", ["true"], result=os.fspath(tmp_path))["state"] == "Done"
+    assert run(tmp_path / "3", ["true"], result="merged")["state"] == "Done"
+
+
+def test_what_was_ended_before_it_began_never_runs(tmp_path):
+    (tmp_path / "status.json").write_text('{"state": "Failed", "reason": "given up"}')
+    assert run(tmp_path, ["touch", os.fspath(tmp_path / "never")])["reason"] == "given up"
+    assert not (tmp_path / "never").exists()
+
+
+def test_a_runner_that_no_signal_reaches_is_told_by_a_note(tmp_path):
+    tell = "import signal, sys, time; signal.signal(15, lambda *_: sys.exit(print('bye'))); time.sleep(99)"
+    process = start(write_job(tmp_path, python(tell)))
+    until(lambda: status(tmp_path).get("pid"))
+    time.sleep(0.3)
+    (tmp_path / "stopping").touch()
+    process.wait(WAIT)
+    assert (status(tmp_path)["state"], status(tmp_path)["reason"], log(tmp_path)) == ("Cancelled", "stopped", "bye\n")
 
 
 def test_what_was_stopped_in_a_queue_never_runs(tmp_path):

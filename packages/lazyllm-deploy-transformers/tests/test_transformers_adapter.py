@@ -17,10 +17,11 @@ def home(tmp_path, monkeypatch):
 
 def test_the_command_serves_the_folder_with_typed_port_and_host(folder):
     command = TransformersDeploy(max_model_len=256, trust_remote_code=False).cmd(str(folder))
+    assert command.host is None
     argv = command.steps[0].argv
     assert argv[:5] == (sys.executable, "-m", "lazyllm_deploy_transformers.server", "--model", str(folder))
     assert argv[argv.index("--port") + 1] == Ref("port", "port") and argv[argv.index("--host") + 1] == Ref("host")
-    assert argv[argv.index("--max-model-len") + 1] == "256" and "--trust-remote-code" not in argv
+    assert "--max-model-len=256" in argv and "--trust-remote-code" not in argv
     service = command.service
     assert (service.port, service.path, service.protocol, service.health) == ("port", "/v1", "openai", "/health")
     assert (
@@ -38,18 +39,31 @@ def test_every_option_is_known_to_the_server(folder):
         True, port=8123, host="127.0.0.1", model_name="m", dtype="float32", device="cpu", max_num_seqs=3,
         max_model_len=99, max_batch_tokens=64, kv_cache_memory="1GiB", threads=2, shutdown_timeout=1,
     )  # fmt: skip
-    argv = ["8123" if isinstance(a, Ref) else a for a in engine.cmd(str(folder)).steps[0].argv[3:]]
-    s = parse(argv)
+    command = engine.cmd(str(folder))
+    assert command.ports == {"port": 8123} and command.host == "127.0.0.1"
+    known = {"port": "8123", "host": "127.0.0.1"}
+    s = parse([known[a.kind] if isinstance(a, Ref) else a for a in command.steps[0].argv[3:]])
     assert (s.port, s.model_name, s.dtype, s.device, s.max_num_seqs) == (8123, "m", "float32", "cpu", 3)
     assert (s.max_model_len, s.max_batch_tokens, s.kv_cache_memory, s.threads) == (99, 64, 2**30, 2)
     assert s.shutdown_timeout == 1.0 and s.trust_remote_code and s.model == str(folder)
 
 
-def test_the_api_key_travels_as_a_secret(folder, monkeypatch):
+def test_the_api_key_travels_as_a_secret(folder, tmp_path, monkeypatch):
     monkeypatch.setenv("LAZYLLM_API_KEY", "s3cret")
-    command = TransformersDeploy().cmd(str(folder))
+    engine = TransformersDeploy(launcher=pytest.importorskip("lazyllm_launch_local.launcher").EmptyLauncher())
+    engine.log_path = tmp_path / "logs"
+    command = engine.makejob(str(folder)).command
     assert command.secrets == {"LAZYLLM_API_KEY": "s3cret"}
+    assert command.log.startswith(str(tmp_path / "logs" / "transformersdeploy"))
     assert "s3cret" not in command.show() + json.dumps(command.to_json()) + repr(command)
+
+
+@pytest.mark.parametrize("name", ["-x", "--port", "a b", "=", "模型"])
+def test_any_text_is_a_models_name(folder, name):
+    from lazyllm_deploy_transformers.arguments import parse
+
+    argv = TransformersDeploy(model_name=name).cmd(str(folder)).steps[0].argv[3:]
+    assert parse(["8123" if isinstance(a, Ref) else a for a in argv]).model_name == name
 
 
 @pytest.mark.parametrize("name", ["a b", "quo'te\"s", "new\nline", "模型", "-dash"])
@@ -62,7 +76,8 @@ def test_any_folder_name_is_passed_on_as_it_is(folder, name):
     "kw",
     [
         {"dtype": "int8"}, {"device": "tpu"}, {"max_num_seqs": 0}, {"threads": "two"}, {"kv_cache_memory": "much"},
-        {"shutdown_timeout": -1}, {"port": 99999999},
+        {"shutdown_timeout": -1}, {"port": 99999999}, {"model_name": ""}, {"model_name": 5}, {"model_name": "a\0b"},
+        {"model_name": "\ud800"}, {"host": " "}, {"host": 1},
     ],
 )  # fmt: skip
 def test_values_that_cannot_be_used_are_refused_before_anything_starts(folder, kw):

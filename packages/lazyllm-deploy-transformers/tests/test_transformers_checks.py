@@ -39,7 +39,7 @@ BREAKS = {
     "no safetensors file": lambda f: (f / "model.safetensors").write_bytes(b"garbage" * 9),
     "cut off": lambda f: (f / "model.safetensors").write_bytes((f / "model.safetensors").read_bytes()[:-4]),
     "has no tokenizer": lambda f: (f / "tokenizer.json").unlink(),
-    "tokenizer.json' cannot be read": lambda f: (f / "tokenizer.json").write_text("no"),
+    "tokenizer.json cannot be read": lambda f: (f / "tokenizer.json").write_text("no"),
 }
 
 

@@ -122,7 +122,10 @@ def test_a_key_with_any_characters_and_none_that_guards_nothing(serve, model_dir
 def test_requests_that_never_arrive_do_not_hold_up_the_end(own):
     host, port = own.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), 10) as s:
-        s.sendall(b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{")
+        s.sendall(
+            b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+            b"Content-Length: 100\r\n\r\n{"
+        )
         time.sleep(0.2)
         assert own.stop() == 0 and b"503" in s.recv(100)
     assert "Traceback" not in own.text()

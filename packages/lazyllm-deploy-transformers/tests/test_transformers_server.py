@@ -252,7 +252,11 @@ def test_a_clients_own_template_is_refused(http):
 def test_answers_side_by_side_on_one_connection(server):
     host, port = server.url.removeprefix("http://").split(":")
     body = b'{"prompt": "x", "max_tokens": 1}'
-    one = b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+    one = (
+        b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+        % len(body)
+        + body
+    )
     with socket.create_connection((host, int(port)), 10) as s:
         s.sendall(one * 3)
         read = b""
@@ -266,7 +270,10 @@ def test_a_client_that_leaves_in_the_middle_of_its_request_is_no_error_of_ours(s
     host, port = server.url.removeprefix("http://").split(":")
     for _ in range(3):
         with socket.create_connection((host, int(port))) as s:
-            s.sendall(b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{")
+            s.sendall(
+                b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+                b"Content-Length: 100\r\n\r\n{"
+            )
             time.sleep(0.05)
     wait_until(lambda: server.metric('requests_total{endpoint="completions",status="499"}') >= 3)
 
@@ -285,7 +292,11 @@ def test_a_client_that_leaves_stops_its_computation(server, stream):
     body = json.dumps({"prompt": "x", "max_tokens": 500, "ignore_eos": True, "stream": stream, "n": 4}).encode()
     host, port = server.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port))) as s:
-        s.sendall(b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        s.sendall(
+            b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+            % len(body)
+            + body
+        )
         wait_until(lambda: server.metric("generated_tokens_total") > computed)
     wait_until(lambda: server.metric("requests_cancelled_total") == cancelled + 1)
     wait_until(lambda: server.metric("sequences_running") == 0)

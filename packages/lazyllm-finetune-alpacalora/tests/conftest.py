@@ -160,7 +160,8 @@ def trainer_maker(tmp_path: Path, one_gpu: Any) -> Callable[..., Any]:
 
     def make(base: Path, **keywords: Any) -> Any:
         quick = {"batch_size": 10, "micro_batch_size": 10, "num_epochs": 60, "learning_rate": 5e-3, "lora_r": 16}
-        trainer = AlpacaloraFinetune(base, str(tmp_path / "out"), **{**quick, **keywords})
+        given = {"target_path": str(tmp_path / "out"), **quick, **keywords}
+        trainer = AlpacaloraFinetune(base, **given)
         trainer._launcher = one_gpu
         return trainer
 

@@ -33,3 +33,21 @@ def test_batches_are_padded_masked_and_ordered_alike(tmp_path: Path) -> None:
     draw_curve([{"step": 1, "loss": 2.0}, {"step": 2, "loss": 1.0, "eval_loss": 1.5}], tmp_path / "x.png", r"$\a$ 名")
     assert (tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")
     assert [p.name for p in tmp_path.glob("*.png")] == ["x.png"]
+
+
+def test_which_samples_share_a_step_does_not_depend_on_the_number_of_processes() -> None:
+    from types import SimpleNamespace
+    from typing import Any
+
+    from lazyllm_finetune_alpacalora.batches import LoraTrainer
+
+    def order(micro: int, accumulation: int, world: int) -> list[int]:
+        args = SimpleNamespace(
+            train_batch_size=micro, gradient_accumulation_steps=accumulation, world_size=world, seed=3
+        )
+        data = SimpleNamespace(lengths=[n % 17 + 1 for n in range(4096)])
+        trainer: Any = SimpleNamespace(args=args, train_dataset=data)
+        return list(LoraTrainer._get_train_sampler(trainer))
+
+    assert order(4, 4, 1) == order(4, 2, 2) == order(2, 2, 4)
+    assert order(4, 4, 1) != order(4, 2, 1)

@@ -12,7 +12,13 @@ from typing import Any
 
 import pytest
 
+from lazyllm_finetune_alpacalora.places import LOCK
+
 pytestmark = pytest.mark.faults
+
+
+def partials(out: Path) -> list[Path]:
+    return list(out.glob(".lazyllm_merge.*.partial"))
 
 
 def kill_when(process: Any, condition: Any, seconds: float = 120) -> None:
@@ -32,7 +38,9 @@ def test_a_killed_training_resumes_and_gets_the_answers_right(
     trainer = trainer_maker(model_maker(), train_on_inputs=False, save_steps=5)
     steps = steps_of(trainer.cmd(str(alpaca_file)))
     out = tmp_path / "out"
-    kill_when(steps.start("train"), lambda: (out / "checkpoints/checkpoint-20/lazyllm_checkpoint.json").exists())
+    kill_when(
+        steps.start("train"), lambda: (out / "lazyllm_checkpoints/checkpoint-20/lazyllm_checkpoint.json").exists()
+    )
     assert not (out / "lazyllm_lora").exists()
     assert not (out / "lazyllm_merge").exists()
 
@@ -45,13 +53,13 @@ def test_a_killed_training_resumes_and_gets_the_answers_right(
     measured = json.loads((out / "summary.json").read_text())
     assert measured["tokens"] > 0
     # the second kill: while the merged folder is being made
-    kill_when(steps.start("merge"), lambda: (out / ".lazyllm_merge.partial").exists())
+    kill_when(steps.start("merge"), lambda: partials(out))
     assert not (out / "lazyllm_merge").exists()
 
     command = trainer.cmd(str(alpaca_file))
     steps = steps_of(command)
     assert "Resuming from step 60" in steps.run("train")
-    assert not (out / ".lazyllm_merge.partial").exists()
+    assert not partials(out)
     again = json.loads((out / "summary.json").read_text())
     assert [again[key] for key in ("run", "tokens", "seconds")] == [
         measured[key] for key in ("run", "tokens", "seconds")
@@ -74,7 +82,7 @@ def test_a_resumed_training_ends_like_an_unbroken_one(
     adapter = tmp_path / "out" / "lazyllm_lora" / "adapter_model.safetensors"
     steps_of(trainer_maker(base, **options).cmd(str(alpaca_file))).run("train")
     unbroken = load_file(adapter)
-    for checkpoint in (tmp_path / "out" / "checkpoints").iterdir():
+    for checkpoint in (tmp_path / "out" / "lazyllm_checkpoints").glob("checkpoint-*"):
         if checkpoint.name != "checkpoint-8":
             (checkpoint / "lazyllm_checkpoint.json").unlink()
     output = steps_of(trainer_maker(base, **options).cmd(str(alpaca_file))).run("train")
@@ -119,7 +127,7 @@ def test_two_trainings_never_share_a_folder(
     steps = steps_of(trainer.cmd(str(alpaca_file)))
     first = steps.start("train")
     try:
-        while not (tmp_path / "out" / ".lock").exists():
+        while not (tmp_path / "out" / LOCK).exists():
             assert first.poll() is None
             time.sleep(0.02)
         time.sleep(0.2)

@@ -191,3 +191,21 @@ def test_chat_template_and_stops_are_those_of_the_training(tmp_path: Path, known
     assert (made / "chat_template.jinja").read_text() == "new"
     assert json.loads((made / "tokenizer_config.json").read_text()) == {"eos_token": "E"}
     assert json.loads((made / "generation_config.json").read_text())["eos_token_id"] == stops
+
+
+@pytest.mark.parametrize(("free", "enough"), [(0, False), (2000, False), (2500, True)])
+def test_a_merge_in_float32_needs_room_for_it(free: int, enough: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    from types import SimpleNamespace
+
+    from lazyllm_finetune_alpacalora import merge
+
+    class Weights:
+        def numel(self) -> int:
+            return 1000
+
+        def element_size(self) -> int:
+            return 2
+
+    model: Any = SimpleNamespace(parameters=lambda: [Weights()])
+    monkeypatch.setattr(merge, "free_memory", lambda: free)
+    assert merge.enough_memory(model) is enough

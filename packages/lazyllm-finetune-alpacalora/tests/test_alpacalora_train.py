@@ -120,7 +120,7 @@ def test_the_best_checkpoint_is_kept_and_three_in_all(
     command = trainer_maker(model_maker(), **options).cmd(str(alpaca_file))
     output = steps_of(command).run("train")
     assert "7 samples, 3 held out" in output
-    checkpoints = tmp_path / "out" / "checkpoints"
+    checkpoints = tmp_path / "out" / "lazyllm_checkpoints"
     assert len(list(checkpoints.glob("checkpoint-*"))) <= 4
     curve = [json.loads(line) for line in (tmp_path / "out" / "train_log.jsonl").read_text().splitlines()]
     evaluated = {line["step"]: line["eval_loss"] for line in curve if "eval_loss" in line}
@@ -132,6 +132,21 @@ def test_the_best_checkpoint_is_kept_and_three_in_all(
     best = load_file(checkpoints / f"checkpoint-{summary['best_checkpoint']}" / "adapter_model.safetensors")
     kept = load_file(tmp_path / "out" / "lazyllm_lora" / "adapter_model.safetensors")
     assert all(kept[name].equal(best[name]) for name in best)
+
+
+@pytest.mark.engine
+def test_a_seed_decides_the_result(
+    model_maker: Any, trainer_maker: Any, steps_of: Any, alpaca_file: Path, tmp_path: Path
+) -> None:
+    from safetensors.torch import load_file
+
+    base, made = model_maker(), []
+    for seed in (1, 1, 2):
+        steps_of(trainer_maker(base, max_steps=2, seed=seed).cmd(str(alpaca_file))).run("train")
+        made.append(load_file(tmp_path / "out" / "lazyllm_lora" / "adapter_model.safetensors"))
+    same, differ = ([made[0][name].equal(other[name]) for name in made[0]] for other in made[1:])
+    assert all(same)
+    assert not any(differ)
 
 
 @pytest.mark.engine

@@ -72,10 +72,16 @@ def test_the_command_trains_then_merges(empty_model: Path, alpaca_file: Path, tm
     assert not (tmp_path / "out" / "lazyllm_merge").exists()
 
 
+def test_the_checked_values_are_kept(empty_model: Path, tmp_path: Path) -> None:
+    trainer = make(empty_model, tmp_path / "out", lora_r="16", train_on_inputs="false", learning_rate="1e-3")
+    assert [trainer.kw[name] for name in ("lora_r", "train_on_inputs", "learning_rate")] == [16, False, 1e-3]
+    assert trainer.defatult_kw["lora_r"] == 8
+
+
 def test_several_gpus_go_through_torchrun(empty_model: Path, alpaca_file: Path, tmp_path: Path) -> None:
     command = make(empty_model, tmp_path / "out", ngpus=4).cmd(alpaca_file)
     argv = [str(item) for item in command.steps[0].argv]
-    assert argv[1:4] == ["-m", "torch.distributed.run", "--nproc_per_node=4"]
+    assert argv[1:5] == ["-m", "torch.distributed.run", "--nnodes=1", "--nproc_per_node=4"]
     assert argv[argv.index("--master_port") + 1] == "<nccl>"
     assert dict(command.ports) == {"nccl": None}
     assert make(empty_model, tmp_path / "out", ngpus=2, nccl_port=19999).cmd(alpaca_file).ports == {"nccl": 19999}
@@ -167,14 +173,6 @@ def test_a_valset_and_a_size_are_one_too_many(empty_model: Path, alpaca_file: Pa
     assert json.loads(command.files["train.json"])["valset"] == str(alpaca_file)
 
 
-def test_data_does_not_lie_in_what_is_replaced(empty_model: Path, alpaca_file: Path, tmp_path: Path) -> None:
-    inside = tmp_path / "out" / "lazyllm_merge" / "train.json"
-    inside.parent.mkdir(parents=True)
-    alpaca_file.rename(inside)
-    with pytest.raises(InputError, match="lies in .*lazyllm_merge, which is replaced"):
-        make(empty_model, tmp_path / "out").cmd(inside)
-
-
 def base_with(folder: Path, config: dict[str, Any], **files: bytes) -> Path:
     (folder / "config.json").write_text(json.dumps(config))
     for name, content in files.items():
@@ -202,7 +200,8 @@ OWN_CODE = {"model_type": "mine", "auto_map": {"AutoModelForCausalLM": "modeling
             {"x__index.json": b'{"weight_map": {"a": "one.safetensors", "b": "two.safetensors"}}'},
             "incomplete: x.index.json names one.safetensors, two.safetensors, not there",
         ),
-        ({"model_type": "llama"}, {"x__index.json": b"[]"}, "no index"),
+        ({"model_type": "llama"}, {"x__index.json": b"[]"}, "holds no JSON object"),
+        ({"model_type": "llama"}, {"x__index.json": b'{"weight_map": []}'}, "no index"),
     ],
     ids=str,
 )

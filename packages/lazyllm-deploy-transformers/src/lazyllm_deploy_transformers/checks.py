@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lazyllm.components.model_files import read_object, tensor_shapes
 from lazyllm.errors import ModelError
 
 from .alternatives import installed
@@ -36,7 +35,7 @@ def check_folder(model: str, *, trust_remote_code: bool = False) -> ModelFolder:
     if not path.is_dir():
         found = "is a file" if path.exists() else "does not exist"
         raise ModelError(f"{model!r} {found}; expected a folder with config.json, weights and tokenizer.")
-    config = _json(path, "config.json")
+    config = read_object(path / "config.json")
     kind = config.get("model_type")
     if (path / "adapter_config.json").exists() and not kind:
         raise ModelError(f"{model!r} is a LoRA adapter; merge it into its base model first.")
@@ -54,27 +53,20 @@ def check_folder(model: str, *, trust_remote_code: bool = False) -> ModelFolder:
     return ModelFolder(path, path.absolute().name, kind, config)
 
 
+def is_text(value: str) -> bool:
+    """Return whether a string can be an argument and be sent as JSON: no NUL, no half characters."""
+    return "\0" not in value and not any("\ud800" <= character <= "\udfff" for character in value)
+
+
 def one_line(name: str) -> str:
     """Return a folder's name for a log: line breaks and other control characters escaped."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
 
 
-def _json(folder: Path, name: str) -> dict[str, Any]:
-    try:
-        found = json.loads((folder / name).read_bytes())
-    except FileNotFoundError:
-        raise ModelError(f"{str(folder)!r} has no {name}.") from None
-    except (OSError, ValueError, RecursionError) as e:
-        raise ModelError(f"{str(folder / name)!r} cannot be read as JSON: {e}.") from None
-    if not isinstance(found, dict):
-        raise ModelError(f"{str(folder / name)!r} holds no JSON object.")
-    return found
-
-
 def _weights(folder: Path) -> None:
     for index in ("model.safetensors.index.json", "pytorch_model.bin.index.json"):
         if (folder / index).exists():
-            shards = _json(folder, index).get("weight_map")
+            shards = read_object(folder / index).get("weight_map")
             if not isinstance(shards, dict) or not shards:
                 raise ModelError(f"{str(folder / index)!r} lists no weights.")
             files = sorted({str(name) for name in shards.values()})
@@ -88,25 +80,7 @@ def _weights(folder: Path) -> None:
         if not path.is_file() or path.stat().st_size == 0:
             raise ModelError(f"{str(path)!r} is missing or empty; the model folder is incomplete.")
         if name.endswith(".safetensors"):
-            _safetensors(path)
-
-
-def _safetensors(path: Path) -> None:
-    """Compare the file's length with what its header announces: 8 bytes of header length, JSON, then the data."""
-    size = path.stat().st_size
-    with path.open("rb") as f:
-        start = f.read(8)
-        length = struct.unpack("<Q", start)[0] if len(start) == 8 else size
-        if length > size - 8 or length > 100_000_000:
-            raise ModelError(f"{str(path)!r} is no safetensors file, or was cut off.")
-        try:
-            header = json.loads(f.read(length))
-            ends = [int(v["data_offsets"][1]) for k, v in header.items() if k != "__metadata__"]
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            raise ModelError(f"{str(path)!r} has a broken header.") from None
-    expected = 8 + length + max(ends, default=0)
-    if size < expected:
-        raise ModelError(f"{str(path)!r} has {size} bytes; its header announces {expected}: the file was cut off.")
+            tensor_shapes(path)
 
 
 def _tokenizer(folder: Path) -> None:
@@ -114,4 +88,4 @@ def _tokenizer(folder: Path) -> None:
         raise ModelError(f"{str(folder)!r} has no tokenizer: expected tokenizer.json or {', '.join(_TOKENIZERS[1:3])}.")
     for name in ("tokenizer.json", "tokenizer_config.json", "generation_config.json"):
         if (folder / name).exists():
-            _json(folder, name)
+            read_object(folder / name)

@@ -9,12 +9,10 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from lazyllm.components.deploy import LazyLLMDeployBase
-from lazyllm.configs import config
 from lazyllm.errors import InputError, ServiceError, near
 from lazyllm.jobs.command import Arg, Command, Ref, Service, Step
 
-from .arguments import KEY
-from .checks import check_folder
+from .checks import check_folder, is_text
 from .threads import default_threads
 
 _CHOICES = {"dtype": ("auto", "float32", "bfloat16", "float16")}
@@ -28,7 +26,8 @@ class TransformersDeploy(LazyLLMDeployBase):
     from the environment variable LAZYLLM_API_KEY.
 
     Keywords:
-        port, host: None for a free port and for the launcher's address.
+        port, host: None for a free port and for the launcher's address; on any but a loopback's address the server gets
+            an API key.
         model_name: the name that clients use, by default the folder's.
         dtype: auto (the checkpoint's, float32 where the CPU has no arithmetic for it), float32, bfloat16, float16.
         device: auto, cpu, cuda or cuda:N.
@@ -98,22 +97,19 @@ class TransformersDeploy(LazyLLMDeployBase):
         model = self.find_model(finetuned_model, base_model)
         info = check_folder(model, trust_remote_code=self.trust_remote_code)
         kw = self.kw
-        host: Arg = kw["host"] or Ref("host")
         argv: list[Arg] = [sys.executable, "-m", "lazyllm_deploy_transformers.server", "--model", model]
-        argv += ["--host", host, "--port", Ref("port", "port")]
+        argv += ["--host", Ref("host"), "--port", Ref("port", "port")]
         for name in (*_CHOICES, "device", "model_name", *_WHOLE, "kv_cache_memory", "shutdown_timeout"):
             if kw[name] is not None:
-                argv += [f"--{name.replace('_', '-')}", str(kw[name])]
+                argv.append(f"--{name.replace('_', '-')}={kw[name]}")  # a value may begin with a dash
         if self.trust_remote_code:
             argv.append("--trust-remote-code")
-        key = config["api_key"]
         return Command(
             (Step(tuple(argv), "serve"),),
             env={"OMP_NUM_THREADS": str(kw["threads"] or default_threads()), "OMP_WAIT_POLICY": "PASSIVE"},
-            secrets={KEY: key} if key else {},
             ports={"port": kw["port"]},
+            host=kw["host"],
             service=Service("port", "/v1", "openai", "/health", float(kw["start_timeout"])),
-            log=self.log_file(),
             title=f"serve {info.name}",
         )
 
@@ -126,6 +122,10 @@ class TransformersDeploy(LazyLLMDeployBase):
             value = kw[name]
             if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
                 raise InputError(f"{name}={value!r}: expected a whole number above 0.")
+        for name in ("host", "model_name"):
+            value = kw[name]
+            if value is not None and not (isinstance(value, str) and value.strip() and is_text(value)):
+                raise InputError(f"{name}={value!r}: expected text, or None.")
         device = str(kw["device"])
         if device not in ("auto", "cpu", "cuda") and not (device.startswith("cuda:") and device[5:].isdecimal()):
             raise InputError(f"device={device!r}: expected auto, cpu, cuda or cuda:N.")

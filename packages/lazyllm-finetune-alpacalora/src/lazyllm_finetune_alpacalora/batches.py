@@ -35,7 +35,8 @@ class LoraTrainer(Trainer):  # type: ignore[misc]
     """transformers' Trainer with the sampler above."""
 
     def _get_train_sampler(self, train_dataset: Any = None) -> GroupedSampler:
-        batch = self.args.train_batch_size * self.args.gradient_accumulation_steps
+        # of all processes: which samples share a step does not depend on how many there are
+        batch = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
         return GroupedSampler(self.train_dataset.lengths, batch, self.args.seed)
 
 

@@ -10,9 +10,8 @@ from typing import Any
 from lazyllm.components.paths import as_path
 from lazyllm.errors import InputError
 
-from .publish import MARK
 from .targets import fits, leaf, parse_names, refuse_unknown
-from .weights import tensor_shapes
+from .weights import folder_shapes
 
 PACKAGES = ("datasets", "numpy", "peft", "torch", "transformers")
 
@@ -49,23 +48,6 @@ def check_pattern(pattern: Any) -> None:
         raise InputError(f"cp_files={pattern!r} is no glob of files in the base model's folder, such as 'tokeniz*'.")
 
 
-def check_merge_path(merge_path: str) -> None:
-    """Refuse a merge_path of the user's own that holds files of others: it is replaced as a whole."""
-    path = Path(merge_path)
-    if path.is_dir() and any(path.iterdir()) and not (path / MARK).exists():
-        raise InputError(
-            f"merge_path={merge_path!r} holds files that no training put there; the merged model would replace them.",
-            hint="Choose another folder, or empty this one.",
-        )
-
-
-def check_data_apart(data: str, replaced: Collection[str]) -> None:
-    """Refuse data in a folder that the training replaces."""
-    for folder in replaced:
-        if Path(folder).resolve() in (Path(data).resolve(), *Path(data).resolve().parents):
-            raise InputError(f"The data {data} lies in {folder}, which is replaced as a whole.", hint="Move it away.")
-
-
 def check_modules(folder: str, params: Mapping[str, Any], explicit: Collection[str]) -> None:
     """Refuse module names of the user's own that do not fit the weight files.
 
@@ -80,7 +62,7 @@ def check_modules(folder: str, params: Mapping[str, Any], explicit: Collection[s
         raise InputError(
             f"{', '.join(both)}: named both in lora_target_modules and in modules_to_save; it can be in one only."
         )
-    tensors = tensor_shapes(Path(folder))
+    tensors = folder_shapes(Path(folder))
     if not tensors or any("experts" in name for name in tensors):
         return
     modules = {name.rpartition(".")[0] for name in tensors}

@@ -8,17 +8,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-TOKENIZER = (
-    "tokeniz*",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.*",
-    "merges.txt",
-    "*.model",
-    "*.tiktoken",
-    "chat_template*",
-    "generation_config.json",
-)
+from lazyllm.components.model_files import read_object
+
+from .publish import TOKENIZER
+
 CODE = ("*.py",)
 _WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".h5", ".msgpack", ".gguf", ".onnx", ".index.json")
 
@@ -28,16 +21,16 @@ def copy_companions(base: Path, made: Path, cp_files: str, *, code: bool) -> Non
 
     Weights and config.json are never copied: the merged ones stand. `code`: the model's own Python files too.
     """
-    patterns = [*TOKENIZER, *([cp_files] if cp_files else []), *(CODE if code else ())]
+    patterns = [*TOKENIZER, "generation_config.json", *([cp_files] if cp_files else []), *(CODE if code else ())]
     for file in _matching(base, patterns):
         if file.name != "config.json" and not file.name.endswith(_WEIGHTS):
             place = made / file.relative_to(base)
             place.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(file, place)
     if code:
-        wished = _load(base / "config.json").get("auto_map")
+        wished = read_object(base / "config.json").get("auto_map")
         if wished:
-            _save(made / "config.json", {**_load(made / "config.json"), "auto_map": wished})
+            _save(made / "config.json", {**read_object(made / "config.json"), "auto_map": wished})
 
 
 def set_chat_template(made: Path, template: str | None) -> None:
@@ -45,7 +38,7 @@ def set_chat_template(made: Path, template: str | None) -> None:
     for file in made.glob("chat_template*"):
         file.unlink()
     settings = made / "tokenizer_config.json"
-    if settings.exists() and "chat_template" in (found := _load(settings)):
+    if settings.exists() and "chat_template" in (found := read_object(settings)):
         found.pop("chat_template")
         _save(settings, found)
     if template:
@@ -55,7 +48,7 @@ def set_chat_template(made: Path, template: str | None) -> None:
 def set_stops(made: Path, stops: Iterable[int]) -> None:
     """Let generation end at each of the tokens `stops`, besides those at which the base model ends."""
     file = made / "generation_config.json"
-    found = _load(file) if file.exists() else {}
+    found = read_object(file) if file.exists() else {}
     known = found.get("eos_token_id")
     before = known if isinstance(known, list) else [] if known is None else [known]
     merged = list(dict.fromkeys([*before, *stops]))
@@ -64,11 +57,6 @@ def set_stops(made: Path, stops: Iterable[int]) -> None:
 
 def _matching(folder: Path, patterns: Iterable[str]) -> list[Path]:
     return sorted({file for pattern in patterns for file in folder.glob(pattern) if file.is_file()})
-
-
-def _load(file: Path) -> dict[str, Any]:
-    found = json.loads(file.read_text(encoding="utf-8"))
-    return found if isinstance(found, dict) else {}
 
 
 def _save(file: Path, content: dict[str, Any]) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
+import uuid
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +25,8 @@ class RunConfig:
         auto_threads: whether the number of CPU threads is ours to choose.
         data: data file or folder. valset: the same, for evaluation; None to split.
         log_file: takes the output of both steps.
+        token: tells this run's half-made folders from another's; `new_token` makes one.
+        processes: how many train together. distributed: they get torchrun's variables; one alone may, too.
         params: all keywords of the trainer. explicit: those that the user gave.
     """
 
@@ -36,23 +41,31 @@ class RunConfig:
     valset: str | None = None
     cp_files: str = "tokeniz*"
     auto_threads: bool = False
+    token: str = ""
+    processes: int = 1
+    distributed: bool = False
 
     @property
     def adapter_partial(self) -> Path:
-        return partial(self.target_path)
+        return self._partial(self.target_path)
 
     @property
     def merge_partial(self) -> Path:
-        return partial(self.merge_path)
+        return self._partial(self.merge_path)
 
     @property
     def checkpoints(self) -> Path:
-        return Path(self.root, "checkpoints")
+        return Path(self.root, "lazyllm_checkpoints")
 
     @property
     def facts(self) -> Path:
         """What the training tells the merging: chat template and stop tokens."""
-        return Path(self.root, "trained.json")
+        return self.checkpoints / "trained.json"
+
+    def _partial(self, folder: str) -> Path:
+        """Return the sibling in which a folder is made before it is published."""
+        path = Path(folder)
+        return path.with_name(f".{path.name}.{self.token}.partial")
 
     def dumps(self) -> str:
         return json.dumps(asdict(self), indent=2, ensure_ascii=False)
@@ -65,7 +78,6 @@ class RunConfig:
             raise InputError(f"{path} is no training configuration: {error}.") from None
 
 
-def partial(folder: str | Path) -> Path:
-    """Return the sibling in which a folder is made before it is published."""
-    path = Path(folder)
-    return path.with_name(f".{path.name}.partial")
+def new_token(root: str) -> str:
+    """Return a token: the folder of the run, whose lock tells who is at work, and a part that no other run has."""
+    return f"{hashlib.sha256(os.fsencode(root)).hexdigest()[:8]}-{uuid.uuid4().hex[:8]}"

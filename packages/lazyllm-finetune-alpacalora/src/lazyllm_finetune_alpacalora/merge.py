@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Any
+
+from lazyllm.common.memory import free_memory
+from lazyllm.errors import InputError, ModelError
 
 from .config import RunConfig
 from .step import run_step, say
 
 TOLERANCE = 1e-4
 COARSE_TOLERANCE = 5e-2
+MARGIN = 1.1  # of the weights' own size, for the adapter and what a forward pass takes
 
 
 def main() -> int:
@@ -29,6 +32,8 @@ def run_merge(config: RunConfig) -> None:
     from .publish import MARK, fresh, publish_folder, recover
 
     facts = json.loads(config.facts.read_text(encoding="utf-8"))
+    if facts["token"] != config.token:
+        raise InputError(f"Another training has replaced the adapter in {config.target_path} meanwhile.")
     recover(Path(config.merge_path))
     made = fresh(config.merge_partial)
     say("[progress] merge 0/3 loading")
@@ -54,8 +59,6 @@ def merged_model(config: RunConfig, samples: list[list[int]]) -> tuple[Any, floa
     """Return the merged model in the base's own precision, and the largest difference of its float32 logits."""
     import torch
     from peft import PeftModel
-
-    from lazyllm.errors import ModelError
 
     from .model import load_base, set_threads
 
@@ -90,10 +93,10 @@ def merged_model(config: RunConfig, samples: list[list[int]]) -> tuple[Any, floa
 
 
 def enough_memory(model: Any) -> bool:
-    """Whether the model in float32 and its copy for the proof fit into the memory that is free."""
-    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    """Whether the model in float32, which takes the place of the one that is loaded, fits into the memory."""
     size = sum(p.numel() * p.element_size() for p in model.parameters())
-    return bool(sum(4 * p.numel() for p in model.parameters()) < free + size)
+    wished = sum(4 * p.numel() for p in model.parameters())
+    return bool(MARGIN * wished < free_memory() + size)
 
 
 def complete(config: RunConfig, made: Path, facts: dict[str, Any]) -> None:
@@ -108,8 +111,6 @@ def complete(config: RunConfig, made: Path, facts: dict[str, Any]) -> None:
 def prove(config: RunConfig, made: Path, model: Any, facts: dict[str, Any]) -> None:
     """Load the made folder by itself and compare weights, tokens and chat template; a ModelError if they differ."""
     import torch
-
-    from lazyllm.errors import ModelError
 
     from .model import load_base, load_tokenizer
 

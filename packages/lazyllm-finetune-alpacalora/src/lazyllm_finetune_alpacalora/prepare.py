@@ -9,12 +9,12 @@ from typing import Any
 
 from lazyllm.errors import DataError
 
-from .adapt import Batch, Schedule, plan_batch, plan_deepspeed, plan_length, plan_schedule, plan_validation
 from .chat import turn_end
 from .config import RunConfig
 from .data import Kind, read
 from .encode import Encoder, prefix_ids
 from .model import Device, add_lora, load_base, load_tokenizer, modules_of, set_threads, trainable
+from .plan import Batch, Schedule, plan_batch, plan_deepspeed, plan_length, plan_schedule, plan_validation
 from .runs import Run
 from .step import say
 from .targets import resolve
@@ -39,6 +39,8 @@ class Prepared:
 
 def prepare(config: RunConfig, run: Run, world: int, started: float) -> Prepared:
     """Read and encode the data, plan the steps, load the model and build the Trainer; says what it decided."""
+    from transformers import set_seed
+
     from .batches import Collator, LoraTrainer
     from .callbacks import MarkCheckpoints, Progress
 
@@ -61,6 +63,7 @@ def prepare(config: RunConfig, run: Run, world: int, started: float) -> Prepared
     resolved = resolve(params, config.explicit, modules)
     for note in resolved.notes:
         say(note)
+    set_seed(params["seed"])  # the Trainer does so too, but once the adapter is made
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
     model = add_lora(model, params, resolved, modules)
     model.config.use_cache = False
@@ -165,7 +168,9 @@ def _arguments(
     from .memory import wants_checkpointing
 
     params = config.params
-    deepspeed, notes = plan_deepspeed(params, config.explicit, world, find_spec("deepspeed") is not None)
+    deepspeed, notes = plan_deepspeed(
+        params, config.explicit, world if device.kind == "cuda" else 0, find_spec("deepspeed") is not None
+    )
     recompute, reason = wants_checkpointing(config, size, longest * batch.micro)
     for note in (*notes, *reason):
         say(note)

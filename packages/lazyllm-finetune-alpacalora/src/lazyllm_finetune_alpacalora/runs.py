@@ -6,13 +6,14 @@ import hashlib
 import json
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from .config import RunConfig
 from .data import data_files
-from .publish import MARK, remove, write_text
+from .places import checkpoints_in
+from .publish import MARK, read_json, remove, write_text
 from .template import template_file
 
 COMPLETE = "lazyllm_checkpoint.json"
@@ -51,29 +52,26 @@ def fingerprint(config: RunConfig, world: int) -> str:
 
 def find_run(config: RunConfig, world: int) -> Run:
     """Return the run to go on with, or a new one. Changes nothing, so that every process may ask."""
-    print_of_run = fingerprint(config, world)
-    new = Run(uuid.uuid4().hex, print_of_run)
+    digest = fingerprint(config, world)
+    new = Run(uuid.uuid4().hex, digest)
     found = sorted(_complete(config.checkpoints), key=lambda c: c[0])
     if not found:
-        leftovers = config.checkpoints.is_dir() and any(config.checkpoints.iterdir())
-        return Run(new.id, print_of_run, note="No complete checkpoint was left: starting anew." if leftovers else "")
+        leftovers = checkpoints_in(config.checkpoints)
+        return replace(new, note="No complete checkpoint was left: starting anew." if leftovers else "")
     step, checkpoint, mark = found[-1]
-    if mark.get("fingerprint") != print_of_run:
+    if mark.get("fingerprint") != digest:
         note = "Checkpoints of another run (other data, keywords or base model) are removed: starting anew."
-        return Run(new.id, print_of_run, note=note)
-    if _read(Path(config.merge_path, MARK)).get("run") == mark["run"]:
-        return Run(new.id, print_of_run, note="This run was finished before: starting anew.")
-    return Run(mark["run"], print_of_run, checkpoint, f"Resuming from step {step}: {checkpoint}")
+        return replace(new, note=note)
+    if read_json(Path(config.merge_path, MARK)).get("run") == mark["run"]:
+        return replace(new, note="This run was finished before: starting anew.")
+    return Run(mark["run"], digest, checkpoint, f"Resuming from step {step}: {checkpoint}")
 
 
 def clean(config: RunConfig, run: Run) -> None:
-    """Remove what earlier runs left: everything when starting anew, incomplete checkpoints when resuming."""
-    if run.checkpoint is None:
-        remove(config.checkpoints)
-        return
-    whole = {path for _, path, _ in _complete(config.checkpoints)}
-    for path in config.checkpoints.iterdir():
-        if path not in whole:
+    """Remove checkpoints that earlier runs left: all of them when starting anew, incomplete ones when resuming."""
+    kept = {path for _, path, _ in _complete(config.checkpoints)} if run.checkpoint else set()
+    for path in checkpoints_in(config.checkpoints):
+        if path not in kept:
             remove(path)
 
 
@@ -83,15 +81,5 @@ def mark_complete(checkpoint: Path, run: Run) -> None:
 
 
 def _complete(folder: Path) -> list[tuple[int, Path, Mapping[str, Any]]]:
-    if not folder.is_dir():
-        return []
-    found = [(path, _read(path / COMPLETE)) for path in folder.glob("checkpoint-*")]
+    found = [(path, read_json(path / COMPLETE)) for path in checkpoints_in(folder)]
     return [(int(path.name.rpartition("-")[2]), path, mark) for path, mark in found if mark.get("run")]
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}

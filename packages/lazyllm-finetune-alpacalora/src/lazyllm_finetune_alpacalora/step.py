@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from .config import RunConfig
+from .places import LOCK
 from .tee import tee_output
 
 
@@ -31,6 +32,7 @@ def run_step(name: str, work: Callable[[RunConfig], None]) -> int:
         return 2
     try:
         config = RunConfig.load(sys.argv[1])
+        settle_ranks(config.processes if config.distributed and name == "train" else 0)
         tee_output(config.log_file)
         with _alone(config):
             work(config)
@@ -44,6 +46,28 @@ def run_step(name: str, work: Callable[[RunConfig], None]) -> int:
         say(f"Error: the {name} step {cause}")
         return 1
     return 0
+
+
+def settle_ranks(processes: int) -> None:
+    """Hold torchrun's variables against the number of processes that are to work together.
+
+    With 0, this one stands alone: it forgets what it inherited of them, and sees one GPU, since the Trainer would
+    spread a batch over all that it sees. A launcher of one process a node need not give LOCAL_RANK.
+    """
+    from lazyllm.errors import InputError
+
+    if not processes:
+        for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"):
+            os.environ.pop(name, None)
+        os.environ["CUDA_VISIBLE_DEVICES"] = os.environ.get("CUDA_VISIBLE_DEVICES", "0").partition(",")[0]
+        return
+    found = os.environ.get("WORLD_SIZE")
+    if found != str(processes):
+        raise InputError(
+            f"{processes} processes were to train together, but the launcher made it {found or 'one'} "
+            "(the variable WORLD_SIZE). A launcher of several gives each torchrun's variables."
+        )
+    os.environ.setdefault("LOCAL_RANK", "0")
 
 
 def explain(error: Exception) -> str | None:
@@ -72,7 +96,7 @@ def _alone(config: RunConfig) -> Iterator[None]:
         yield
         return
     Path(config.root).mkdir(parents=True, exist_ok=True)
-    with Path(config.root, ".lock").open("w") as lock:
+    with Path(config.root, LOCK).open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -23,22 +23,22 @@ def main() -> int:
 def run_training(config: RunConfig) -> None:
     """Train and publish the adapter in `config.target_path`; checkpoints, log and curve go to `config.root`."""
     say(f"Loading {config.base_model} to train it on {config.data}.")
+    from .places import check_folders, claim_checkpoints, remove_partials
     from .prepare import prepare
-    from .publish import recover, remove
+    from .publish import recover
     from .runs import clean, find_run
 
-    rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
-    run = find_run(config, world)
+    run = find_run(config, config.processes)
     if run.note:
         say(run.note)
-    if rank == 0:
-        Path(config.root).mkdir(parents=True, exist_ok=True)
-        for path in (config.adapter_partial, config.merge_partial):
-            remove(path)
+    if os.environ.get("RANK", "0") == "0":
+        check_folders(config)
+        remove_partials(config)
         for folder in (config.target_path, config.merge_path):
             recover(Path(folder))
+        claim_checkpoints(config)
         clean(config, run)
-    made = prepare(config, run, world, STARTED)
+    made = prepare(config, run, config.processes, STARTED)
     result = made.trainer.train(resume_from_checkpoint=str(run.checkpoint) if run.checkpoint else None)
     if made.trainer.is_world_process_zero():
         _finish(config, made, run.id, result.metrics)
@@ -47,11 +47,11 @@ def run_training(config: RunConfig) -> None:
 def _finish(config: RunConfig, made: Any, run: str, metrics: dict[str, Any]) -> None:
     from .callbacks import read_log
     from .curve import draw_curve
-    from .publish import write_text
+    from .publish import read_json, write_text
 
     root = Path(config.root)
     publish_adapter(config, made.trainer.accelerator.unwrap_model(made.trainer.model), made.tokenizer)
-    write_text(config.facts, json.dumps({**made.facts, "run": run}, ensure_ascii=False))
+    write_text(config.facts, json.dumps({**made.facts, "run": run, "token": config.token}, ensure_ascii=False))
     draw_curve(
         read_log(root / "train_log.jsonl"),
         root / "training_loss.png",
@@ -73,22 +73,13 @@ def _finish(config: RunConfig, made: Any, run: str, metrics: dict[str, Any]) -> 
         "peak_memory_bytes": peak_memory(),
     }
     if not progress.seconds:  # all steps were made before a kill: their figures stand
-        former = former_summary(root / "summary.json", run)
-        summary |= {key: former[key] for key in MEASURED if key in former}
+        former = read_json(root / "summary.json")
+        summary |= {key: former[key] for key in MEASURED if key in former and former.get("run") == run}
     write_text(root / "summary.json", json.dumps(summary, indent=2))
     say(f"Adapter saved: {config.target_path}")
 
 
 MEASURED = ("tokens", "seconds", "tokens_per_second", "seconds_to_first_step", "train_loss", "peak_memory_bytes")
-
-
-def former_summary(file: Path, run: str) -> dict[str, Any]:
-    """Return the summary that an earlier process wrote for the same run; empty if there is none."""
-    try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) and found.get("run") == run else {}
 
 
 def publish_adapter(config: RunConfig, model: Any, tokenizer: Any) -> None:

@@ -13,24 +13,17 @@ from lazyllm.components.finetune import LazyLLMFinetuneBase
 from lazyllm.components.paths import check_model, find_data
 from lazyllm.configs import config
 from lazyllm.errors import InputError
-from lazyllm.jobs.command import Arg, Command, Ref, Step
+from lazyllm.jobs.command import Command, Ref, Step
 
-from .adapt import plan_batch, plan_length, plan_schedule, plan_validation
-from .base import check_base
-from .check import (
-    check_data_apart,
-    check_merge_path,
-    check_model_name,
-    check_modules,
-    check_packages,
-    check_pattern,
-)
-from .config import RunConfig
+from .check import check_model_name, check_modules, check_packages, check_pattern
+from .check_base import check_base
+from .config import RunConfig, new_token
 from .data import survey
 from .params import DEFAULTS, DS_CONFIG, check_params
+from .places import check_places
+from .plan import plan_batch, plan_length, plan_schedule, plan_validation
+from .processes import PACKAGE, PORT, Processes
 from .template import load_template
-
-PACKAGE = __package__ or "lazyllm_finetune_alpacalora"
 
 
 class AlpacaloraFinetune(LazyLLMFinetuneBase):
@@ -66,28 +59,20 @@ class AlpacaloraFinetune(LazyLLMFinetuneBase):
         check_model_name(model_name)
         check_pattern(cp_files)
         self.model_name, self.cp_files = model_name, cp_files
-        self._own_merge_path = merge_path is not None
         if "deepspeed" in self.given and self.kw["deepspeed"] == DS_CONFIG:
             self.given -= {"deepspeed"}
-        check_params(self.kw, self.given)
+        self.kw = check_params(self.kw, self.given)
 
     def cmd(self, trainset: Any = None, valset: Any = None) -> Command:
         """Return the command with its two steps, train and merge; all bad input is refused here."""
-        run = self._run_config(trainset, valset)
-        processes = self._processes()
-        uses_deepspeed = bool(run.params["deepspeed"]) and "deepspeed" in self.given
+        processes = Processes.of(self.launcher)
+        uses_deepspeed = bool(self.kw["deepspeed"]) and "deepspeed" in self.given
+        run = self._run_config(trainset, valset, processes.world, processes.world > 1 or uses_deepspeed)
         check_packages(deepspeed=uses_deepspeed)
         file = Ref("file", "train.json")
-        train: tuple[Arg, ...] = (sys.executable, "-m", f"{PACKAGE}.train", file)
-        ports: dict[str, int | None] = {}
-        if processes > 1 or uses_deepspeed:
-            wished = run.params["nccl_port"] if "nccl_port" in self.given else None
-            ports = {"nccl": wished}
-            train = (
-                *(sys.executable, "-m", "torch.distributed.run", f"--nproc_per_node={processes}"),
-                *("--master_addr", "127.0.0.1", "--master_port", Ref("port", "nccl")),
-                *("-m", f"{PACKAGE}.train", file),
-            )
+        train = processes.argv(file, torchrun=uses_deepspeed)
+        wished = run.params["nccl_port"] if "nccl_port" in self.given else None
+        ports = {PORT: wished} if Ref("port", PORT) in train else {}
         return Command(
             (Step(train, "train"), Step((sys.executable, "-m", f"{PACKAGE}.merge", file), "merge", once=True)),
             env={
@@ -102,21 +87,17 @@ class AlpacaloraFinetune(LazyLLMFinetuneBase):
             title=f"fine-tune {Path(self.base_model).name} on {Path(run.data).name}",
         )
 
-    def _processes(self) -> int:
-        return max(1, int(getattr(self.launcher, "ngpus", 1) or 1))
-
-    def _check_plan(self, params: Mapping[str, Any], records: int, held_out: int | None) -> None:
+    def _check_plan(self, params: Mapping[str, Any], records: int, held_out: int | None, world: int) -> None:
         """Refuse explicit values that the data cannot meet, as far as it is known before it is encoded."""
         plan_length(params, self.given, check_model(self.base_model))
-        world = self._processes()
         batch = plan_batch(params, self.given, world)
         if held_out is None:
             held_out, _ = plan_validation(params, self.given, records)
             records -= held_out
         plan_schedule(params, self.given, records, held_out, batch, world)
 
-    def _run_config(self, trainset: Any, valset: Any) -> RunConfig:
-        params = check_params(self.kw, self.given)
+    def _run_config(self, trainset: Any, valset: Any, world: int, distributed: bool) -> RunConfig:
+        params = dict(self.kw)
         trust = params["trust_remote_code"]
         params["trust_remote_code"] = bool(config["trust_remote_code"]) if trust is None else trust
         if not params["data_path"] and not trainset:
@@ -137,13 +118,9 @@ class AlpacaloraFinetune(LazyLLMFinetuneBase):
                 )
         check_base(self.base_model, found.kind, trust=params["trust_remote_code"])
         check_modules(self.base_model, params, self.given)
-        if self._own_merge_path:
-            check_merge_path(self.merge_path)
-        for read in (data, *([held_out] if held_out else ())):
-            check_data_apart(read, {self.merge_path, self.target_path} - {self.root})
-        self._check_plan(params, found.count, other.count if held_out else None)
+        self._check_plan(params, found.count, other.count if held_out else None, world)
         stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
-        return RunConfig(
+        run = RunConfig(
             base_model=self.base_model,
             root=self.root,
             target_path=self.target_path,
@@ -155,4 +132,9 @@ class AlpacaloraFinetune(LazyLLMFinetuneBase):
             explicit=sorted(self.given),
             cp_files=self.cp_files,
             auto_threads="OMP_NUM_THREADS" not in os.environ,
+            token=new_token(self.root),
+            processes=world,
+            distributed=distributed,
         )
+        check_places(run)
+        return run

@@ -8,10 +8,15 @@ from pathlib import Path
 from ..configs import config
 from .command import Command
 from .record import Record
+from .runner import is_loopback
 
 API_KEY = "LAZYLLM_API_KEY"
 """The variable that a server reads its key from; without it, it answers everybody."""
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+def is_private(host: str | None) -> bool:
+    """Say whether only this machine reaches what binds `host`."""
+    return host == "localhost" or (host is not None and is_loopback(host))
 
 
 def guarded(command: Command, host: str | None) -> Command:
@@ -19,7 +24,7 @@ def guarded(command: Command, host: str | None) -> Command:
 
     The key is `config["api_key"]`, or one made for this job; a key that the command brings stays.
     """
-    if command.service is None or host in LOOPBACK or API_KEY in {**command.env, **command.secrets}:
+    if command.service is None or is_private(host) or API_KEY in {**command.env, **command.secrets}:
         return command
     from secrets import token_urlsafe
 

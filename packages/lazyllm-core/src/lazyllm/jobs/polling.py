@@ -38,6 +38,8 @@ class Poller:
         """id → when it was first followed, in seconds since 1970"""
         self._one = threading.Lock()
         self._wake = threading.Condition()
+        self.cost = 0.0
+        """Seconds that the last query took."""
         self._asked: dict[str, float] = {}
         self._tried = self._changed = float("-inf")
         self._thread: threading.Thread | None = None
@@ -63,14 +65,16 @@ class Poller:
             return
         with self._one:
             last = self._tried if self.everything else self._asked.get(jobid, float("-inf"))
-            if time.monotonic() - last > FRESH:
+            if time.monotonic() - last > max(FRESH, self.cost):
                 self._query({jobid, *self.followed})
 
     def _query(self, jobids: Collection[str]) -> None:
+        begun = time.monotonic()
         try:
             self.query(jobids)
         finally:
             self._tried = time.monotonic()
+            self.cost = self._tried - begun
             self._asked.update(dict.fromkeys(jobids, self._tried))
 
     def follow(self, jobid: str) -> None:

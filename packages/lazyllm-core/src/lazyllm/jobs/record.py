@@ -80,6 +80,7 @@ class Record:
     def submitted(self, jobid: str) -> None:
         """Keep what the scheduler calls this job."""
         write_json(str(self.folder / "submitted.json"), {"jobid": jobid})
+        self._submitted = jobid
 
     def url(self, status: Mapping[str, Any]) -> str | None:
         """The service's URL in `status`; None if the job serves nothing or its address is not known yet."""

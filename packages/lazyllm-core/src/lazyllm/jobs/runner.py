@@ -314,7 +314,8 @@ class Runner:
         self.begun = time.monotonic()
         self.grace = float(self.job.get("grace", 5))
         self.log = os.open(os.path.join(folder, "output.log"), os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
-        self.terms = 0  # how often this runner was told to stop
+        self.terms = 0  # how often this runner was told to stop, by signals
+        self.near = bool(self.job.get("notify"))  # its launcher is on this machine, so signals reach this runner
         self.pid, self.code = 0, None  # type: tuple[int, int | None]
         self.ports = {}  # type: dict[str, int]
         self.locks = []  # type: list[object]
@@ -331,7 +332,7 @@ class Runner:
         self.prepare()
         name = ""
         try:
-            if os.path.exists(os.path.join(self.folder, "stopping")):
+            if self.unwanted():
                 raise Ended("stopped", "Cancelled")  # while it waited in a queue
             self.reserve()
             for step in self.job["steps"]:
@@ -475,7 +476,7 @@ class Runner:
             if limit and time.monotonic() > limit:
                 raise Ended("not ready within %g s (%s)" % (service["timeout"], self.answer or "no answer"))
             self.sleep(min(0.5 if self.owner else 60, limit - time.monotonic() if limit else 60))
-        if self.code and (self.terms or os.path.exists(os.path.join(self.folder, "stopping"))):
+        if self.code and (self.terms or self.unwanted()):
             raise Ended("stopped", "Cancelled")  # whoever cancels may signal all of a job's processes at once
         if os.WIFSIGNALED(self.code):
             number = os.WTERMSIG(self.code)
@@ -562,7 +563,7 @@ class Runner:
         """Raise Ended if somebody wants this job to end, or its time is over."""
         if self.left() <= 0:
             raise self.timed_out()
-        if self.terms:
+        if self.terms or (not self.near and self.unwanted()):
             raise Ended("stopped", "Cancelled")
         owner = self.owner
         if owner and os.getppid() != owner["pid"] and token(owner["pid"]) != owner.get("created", 0):
@@ -576,6 +577,10 @@ class Runner:
         """Return the seconds until this job's time is over."""
         return self.limit - (time.monotonic() - self.begun) if self.limit else math.inf
 
+    def unwanted(self) -> bool:
+        """Say whether somebody noted in the folder that this job should end: a signal may not reach a far runner."""
+        return "stopping" in os.listdir(self.folder)  # a network drive remembers for long that a file was not there
+
     def timed_out(self) -> Ended:
         return Ended("did not end within its timeout of %g s" % (self.limit or 0))
 
@@ -583,6 +588,7 @@ class Runner:
         """Sleep until a signal, a child's end, the service's answer, the owner's death or the time is over."""
         if self.left() > 0:
             seconds = min(seconds, self.left())
+        seconds = seconds if self.near else min(seconds, 1.0)
         ready = select.select([self.wake] + ([0] if self.line else []), [], [], max(seconds, 0))[0]
         if self.wake in ready:
             os.read(self.wake, 4096)
@@ -642,5 +648,14 @@ class Runner:
                 continue  # the owner died meanwhile: the grace is shorter now
 
 
+def over(folder: str) -> bool:
+    """Say whether the job was ended before it began: a scheduler may start what it had queued even so."""
+    try:
+        with open(os.path.join(folder, "status.json")) as file:
+            return json.load(file).get("state") in ("Done", "Failed", "Cancelled")
+    except (OSError, ValueError):
+        return False
+
+
 if __name__ == "__main__":
-    os._exit(Runner(sys.argv[1]).run())
+    os._exit(1 if over(sys.argv[1]) else Runner(sys.argv[1]).run())

@@ -8,7 +8,7 @@ from ..client.transport import Transport
 from ..errors import JobError
 from ..jobs import runner
 from ..jobs.command import Command, Step
-from ..jobs.keys import LOOPBACK
+from ..jobs.keys import is_private
 from .base import LauncherTests
 from .programs import python, server
 
@@ -31,7 +31,7 @@ class ServingTests(LauncherTests):
     def test_a_server_that_others_reach_demands_a_key(self) -> None:
         job = self.started(server("known"))
         job.wait_ready(self.soon * 2)
-        if job.launcher.host in LOOPBACK:
+        if is_private(job.launcher.host):
             assert job.key_file is None
             return
         assert job.key_file

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from lazyllm.common.memory import free_memory
+
 from ..arguments import Settings
-from .sizing import PAGE, Shape, Sizing, free_memory, plan
+from .sizing import PAGE, Shape, Sizing, plan
 
 _LONGEST = 131_072
 

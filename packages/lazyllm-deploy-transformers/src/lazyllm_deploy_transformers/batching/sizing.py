@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from lazyllm.errors import InputError
 
@@ -80,20 +79,3 @@ def plan(
         pages = affordable
     blocks = min(max_num_seqs * pages, affordable)
     return Sizing(length, max_num_seqs, batch, blocks, blocks * PAGE * per_token)
-
-
-def free_memory() -> int:
-    """Return the bytes that this process may still take: the machine's available memory, or its cgroup's if less."""
-    import psutil  # type: ignore[import-untyped]
-
-    free = int(psutil.virtual_memory().available)
-    base = Path("/sys/fs/cgroup")
-    pairs = (("memory.max", "memory.current"), ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"))
-    for most, used in pairs:
-        try:
-            limit, taken = (base / most).read_text().strip(), (base / used).read_text().strip()
-        except OSError:
-            continue
-        if limit.isdecimal():
-            free = min(free, max(0, int(limit) - int(taken)))
-    return free

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import re
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from lazyllm.components.model_files import read_object
 from lazyllm.errors import ModelError, near
 
-from .weights import tensor_shapes
+from .weights import folder_shapes
 
 AUTO_CLASS = "AutoModelForCausalLM"
 _KINDS = re.compile(r"^MODEL_FOR_CAUSAL_LM_MAPPING_NAMES = OrderedDict\($(.*?)^\)$", re.MULTILINE | re.DOTALL)
@@ -23,16 +23,16 @@ def check_base(folder: str, kind: str, *, trust: bool) -> None:
     broken or missing files, and, for messages, ones without a chat template.
     """
     path = Path(folder)
-    model = _object(path / "config.json")
+    model = read_object(path / "config.json")
     if model.get("quantization_config"):
         raise ModelError(f"{folder} is quantised, so no adapter can be merged into it; train on its unquantised base.")
     _check_kind(folder, model, trust)
-    tensor_shapes(path)
+    folder_shapes(path)
     if not any(file for pattern in ("*.safetensors", "pytorch_model*.bin") for file in path.glob(pattern)):
         raise ModelError(f"{folder} has no weights that transformers loads: *.safetensors or pytorch_model*.bin.")
     for name in ("tokenizer.json", "tokenizer_config.json", "generation_config.json"):
         if (path / name).exists():
-            _object(path / name)
+            read_object(path / name)
     if kind == "messages" and not _has_chat_template(path):
         raise ModelError(
             f"The data has messages, but the tokenizer in {folder} has no chat template to write them in.",
@@ -80,14 +80,4 @@ def _has_chat_template(folder: Path) -> bool:
     if any(file.stat().st_size for file in folder.glob("chat_template*")):
         return True
     settings = folder / "tokenizer_config.json"
-    return settings.exists() and bool(_object(settings).get("chat_template"))
-
-
-def _object(file: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise ModelError(f"{file} cannot be read: {error}") from None
-    if not isinstance(found, dict):
-        raise ModelError(f"{file} holds no JSON object.")
-    return found
+    return settings.exists() and bool(read_object(settings).get("chat_template"))

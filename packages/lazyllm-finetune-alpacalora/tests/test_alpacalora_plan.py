@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from lazyllm.errors import InputError
-from lazyllm_finetune_alpacalora.adapt import plan_batch, plan_deepspeed, plan_length, plan_schedule, plan_validation
 from lazyllm_finetune_alpacalora.params import DEFAULTS, DS_CONFIG, check_params
+from lazyllm_finetune_alpacalora.plan import plan_batch, plan_deepspeed, plan_length, plan_schedule, plan_validation
 from lazyllm_finetune_alpacalora.targets import Modules, parse_names, resolve
 
 LLAMA = Modules(
@@ -105,8 +105,9 @@ def test_explicit_steps_are_obeyed_or_refused() -> None:
         plan_schedule(*params(max_steps=7, warmup_steps=7), train=10, held_out=0, batch=plan_batch(*params()))
 
 
-def test_deepspeed_is_for_several_processes_and_where_it_is_installed() -> None:
-    assert plan_deepspeed(*params(), 1, True)[0] == ""
+def test_deepspeed_is_for_several_gpus_and_where_it_is_installed() -> None:
+    for gpus in (0, 1):
+        assert plan_deepspeed(*params(), gpus, True) == ("", ("deepspeed is not used: it is for several GPUs.",))
     assert plan_deepspeed(*params(), 2, False)[0] == ""
     assert plan_deepspeed(*params(), 2, True) == (DS_CONFIG, ())
     assert plan_deepspeed(*params(deepspeed=""), 2, True) == ("", ())

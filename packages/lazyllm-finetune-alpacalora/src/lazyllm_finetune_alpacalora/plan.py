@@ -136,9 +136,9 @@ def plan_schedule(
 
 
 def plan_deepspeed(
-    params: Mapping[str, Any], explicit: Collection[str], world: int, installed: bool
+    params: Mapping[str, Any], explicit: Collection[str], gpus: int, installed: bool
 ) -> tuple[str, tuple[str, ...]]:
-    """Return the DeepSpeed configuration to use, '' for none."""
+    """Return the DeepSpeed configuration to use on `gpus` GPUs, '' for none."""
     wished = str(params["deepspeed"])
     if not wished:
         return "", ()
@@ -148,8 +148,8 @@ def plan_deepspeed(
                 f"deepspeed={wished!r} was asked for, but deepspeed is not installed.", hint="pip install deepspeed"
             )
         return wished, ()
-    if world == 1:
-        return "", ("deepspeed is not used: there is one process.",)
+    if gpus < 2:
+        return "", ("deepspeed is not used: it is for several GPUs.",)
     if not installed:
         return "", ("deepspeed is not used: it is not installed (pip install deepspeed).",)
     return wished, ()
