@@ -1,0 +1,39 @@
+"""What a job's programs find as they would here, though they start from the environment of Ray's own processes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from lazyllm.configs import CORE_KEYS
+
+NAMES = (
+    "PATH",
+    "LD_LIBRARY_PATH",
+    "LANG",
+    "VIRTUAL_ENV",
+    "CONDA_PREFIX",
+    "CONDA_DEFAULT_ENV",
+    "HF_HOME",
+    "HF_ENDPOINT",
+)
+OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE")
+SECRET = ("KEY", "TOKEN", "SECRET", "PASSWORD", "HEADERS")
+OWN = ("LAZYLLM_JOB_ID", "LAZYLLM_JOB_DIR", "LAZYLLM_JOB_DETACHED")
+
+
+def carried(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables of `environ` that a job gets: where programs and models are, and LAZYLLM_* but secrets.
+
+    PYTHONPATH is always among them, empty if need be, and PYTHONBREAKPOINT: Ray sets its own.
+    """
+    hidden = {variable for key in CORE_KEYS if key.secret for variable in key.variables}
+    found = {name: environ[name] for name in (*NAMES, *OFFLINE) if name in environ}
+    for name, value in environ.items():
+        secret = name in hidden or any(word in name for word in SECRET)
+        if name.startswith("LAZYLLM_") and not secret and name not in OWN:
+            found[name] = value
+    return {
+        **found,
+        "PYTHONPATH": environ.get("PYTHONPATH", ""),
+        "PYTHONBREAKPOINT": environ.get("PYTHONBREAKPOINT", ""),
+    }

@@ -1,0 +1,84 @@
+"""What follows from SenseCore's word on a job for its record."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from lazyllm.common.log import LOG
+from lazyllm.jobs.record import Record
+from lazyllm.jobs.status import Status, state_of
+
+from .backend import Backend, log_of
+from .states import GONE, STATES, Seen
+
+LAG = 5.0
+"""Seconds after a job's end in which its runner's last word may still be on its way through the file system."""
+UNSURE = 60.0
+"""Age in seconds from which on a job that SenseCore does not list is believed to be lost: it lists jobs late."""
+LOST = 15.0
+"""Seconds for which it must not have been listed."""
+TAIL = 1 << 14
+"""Bytes of SenseCore's own output that are kept of a job whose runner never said anything."""
+
+_puzzled: set[tuple[str, str]] = set()
+
+
+def judge(record: Record, jobid: str, seen: Seen, backend: Backend) -> Status | None:
+    """Return a job's state, or None if its record says it better. An end that only SenseCore knows is written down."""
+    told = record.status()
+    state = state_of(told)
+    if state.ended:
+        return state
+    lasting = seen.asked - seen.since
+    if seen.word == GONE:
+        return _gone(record, told, lasting)
+    asked = STATES.get(seen.word)
+    if asked is None:
+        if seen.word and (record.id, seen.word) not in _puzzled:
+            _puzzled.add((record.id, seen.word))
+            LOG.warning("Job %s is %r on SenseCore, which says nothing here; it will be asked again.", jobid, seen.word)
+        return None
+    if not asked.ended:
+        begun_since = float(told.get("started") or 0) > seen.asked
+        return None if begun_since or (asked is Status.Running and told) else asked
+    if lasting < LAG and not (asked is Status.Cancelled and not told):
+        return None
+    if asked is Status.Done:
+        return _end(record, Status.Done, "succeeded on SenseCore, though its runner's last word did not arrive")
+    if asked is Status.Cancelled:
+        return _end(record, asked, "stopped" if record.stopping else f"{seen.word} on SenseCore")
+    if record.stopping:
+        return _end(record, Status.Cancelled, "stopped")
+    if told:
+        return _end(record, Status.Failed, f"its runner died (SenseCore: {seen.word})")
+    _keep_output(record, backend.output(jobid))
+    return _end(
+        record,
+        Status.Failed,
+        f"its runner did not start on the node (SenseCore: {seen.word}); "
+        "the node must see LAZYLLM_HOME and this Python under the same paths",
+    )
+
+
+def _gone(record: Record, told: dict[str, Any], lasting: float) -> Status | None:
+    if record.stopping and (not told or lasting >= LAG):
+        return _end(record, Status.Cancelled, "stopped")
+    if lasting < LOST or time.time() - float(record.data.get("created", 0)) < UNSURE:
+        return None
+    if told:
+        return _end(record, Status.Cancelled, "deleted on SenseCore, and its runner left no last word")
+    return _end(record, Status.Failed, "SenseCore does not have it, and it never ran")
+
+
+def _keep_output(record: Record, text: str) -> None:
+    """Add what SenseCore printed of the job to its output, which is empty."""
+    if not text:
+        log = log_of(record)
+        text = log.read_text("utf-8", "replace") if log.exists() else ""
+    with record.log.open("a", encoding="utf-8") as file:
+        file.write(text[-TAIL:])
+
+
+def _end(record: Record, state: Status, reason: str) -> Status:
+    return state_of(record.finish(state, reason))

@@ -1,0 +1,88 @@
+"""Ends jobs, and removes SenseCore's entries of them."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from contextlib import suppress
+
+from lazyllm.common.log import LOG
+from lazyllm.configs import config
+from lazyllm.errors import LauncherError
+from lazyllm.jobs.record import Record
+from lazyllm.jobs.status import Status
+from lazyllm.jobs.tools import Answer
+
+from .backend import Backend, log_of
+from .commands import start
+from .parse import NOT_THERE
+from .poller import PREFIX
+from .trouble import complaint
+
+TRIES, PAUSE = 3, 0.5
+"""How often a job's end is asked for, and the seconds between two times."""
+AFTER = 5.0
+"""Seconds after its end that a job's entry is removed: SenseCore sees the end later than its runner."""
+LATER = 'sleep "$0"; exec "$@"'
+
+
+def stop(record: Record, jobid: str, backend: Backend, force: bool) -> None:
+    """Ask for a job's end and return soon. Its node sees the record's own wish, too, should SenseCore be slow.
+
+    Raises:
+        LauncherError: SenseCore does not do it, and the job has not begun, so nobody else can.
+    """
+    if force:
+        (record.folder / "sco-kill").touch(mode=0o600)
+    begun = bool(record.status())
+    if config["sco_keep_record"]:
+        by_hand = shlex.join(backend.removal(jobid))
+        LOG.info("sco_keep_record is on: SenseCore keeps job %s. To delete it by hand: %s", jobid, by_hand)
+        if begun and backend.generation != "acp":
+            return  # there, to cancel is to delete
+    trouble = _ask(record, jobid, backend)
+    if trouble is None or record.state.ended:
+        return
+    if not begun:
+        raise trouble
+    LOG.warning("%s Its own runner was told to end it.", trouble.message)
+
+
+def _ask(record: Record, jobid: str, backend: Backend) -> LauncherError | None:
+    """Ask until it is accepted; else return what was wrong."""
+    what = f"SenseCore did not cancel job {jobid}"
+    answer = Answer(None, "", "it is not listed")
+    for n in range(TRIES):
+        if n:
+            time.sleep(PAUSE)
+        if record.state.ended:
+            return None
+        number = backend.find(jobid) if jobid.startswith(PREFIX) else jobid
+        if not number:
+            continue
+        try:
+            answer = backend.stop(number)
+        except LauncherError as error:
+            return error
+        if backend.accepted(answer) or (answer.code is not None and NOT_THERE.search(answer.words)):
+            return None
+    return complaint(what, answer)
+
+
+def remove(record: Record, jobid: str, backend: Backend) -> None:
+    """Have SenseCore forget a job that has ended in order, without waiting for it; a failed one stays."""
+    if config["sco_keep_record"] or jobid.startswith(PREFIX) or record.state not in (Status.Done, Status.Cancelled):
+        return
+    if backend.generation != "acp" and record.stopping:
+        return  # scancel has done that
+    try:
+        start(["sh", "-c", LATER, str(AFTER), *backend.removal(jobid)], log_of(record), {})
+    except LauncherError as error:
+        LOG.debug("%s", error)
+
+
+def withdraw(name: str, backend: Backend) -> None:
+    """Cancel the job `name` if it is there: its submission was interrupted, perhaps too late."""
+    if number := backend.find(name):
+        with suppress(LauncherError):
+            backend.stop(number)

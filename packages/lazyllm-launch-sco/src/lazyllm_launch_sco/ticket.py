@@ -1,0 +1,58 @@
+"""What a job's record keeps for this launcher, in sco.json: whoever adopts the job knows where to ask for it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from lazyllm.configs import config
+from lazyllm.jobs import runner
+from lazyllm.jobs.record import Record
+
+FILE = "sco.json"
+START = str(Path(__file__).with_name("node") / "start.py")
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """Which tools and workspace a job went to; folders that its Python looks in; steps that every node runs."""
+
+    generation: str
+    workspace: str
+    pythonpath: tuple[str, ...] = ()
+    spread: int = 0
+
+    def write(self, record: Record) -> None:
+        runner.write_json(str(record.folder / FILE), asdict(self))
+
+
+def ticket_of(record: Record) -> Ticket | None:
+    """Return a record's ticket; None if it has none that can be read."""
+    try:
+        data = json.loads((record.folder / FILE).read_bytes())
+        return Ticket(data["generation"], data["workspace"], tuple(data["pythonpath"]), data["spread"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def search_path(cwd: str) -> tuple[str, ...]:
+    """Return the folders that the job's Python looks in first: the working folder, and this process's PYTHONPATH."""
+    return (cwd, *(path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path))
+
+
+def script(runner_argv: list[str], *, under_bash: bool) -> str:
+    """Return the one line that a container runs, a quoted command line of ours with nothing of the user's in it.
+
+    Args:
+        under_bash: bash will read it; otherwise any shell.
+    """
+    python, options = runner_argv[0], ("-I", "-S")
+    line = "exec " + shlex.join((python, *options, START, *runner_argv))
+    name = config["sco_env_name"]
+    if not name:
+        return line
+    line = f"source activate {shlex.quote(name)} && {line}"
+    return line if under_bash else "exec " + shlex.join(("bash", "-c", line))

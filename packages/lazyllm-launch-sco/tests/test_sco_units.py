@@ -1,0 +1,202 @@
+"""Words of SenseCore's tools and what follows from them; how steps become those of several processes."""
+
+import json
+import sys
+import time
+
+import pytest
+
+from lazyllm.jobs.command import Command, Ref, Service, Step
+from lazyllm.jobs.naming import text_of
+from lazyllm.jobs.record import create
+from lazyllm.jobs.status import Status
+from lazyllm.jobs.tools import Answer
+from lazyllm_launch_sco import judge as judging
+from lazyllm_launch_sco import parse
+from lazyllm_launch_sco.backend import backend_of
+from lazyllm_launch_sco.states import GONE, STATES, Seen
+from lazyllm_launch_sco.torchrun import spread, spread_steps
+from lazyllm_launch_sco.trouble import complaint
+
+
+def test_ids_are_found_by_name():
+    table = "JOBNAME                 JOBID\ns_flag_a1234567         pt-9\nx_s_flag_b7654321 pt-8\n"
+    assert parse.listed(table, "s_flag_a1234567") == "pt-9"
+    assert parse.listed(table, "s_flag_b7654321") is None
+    assert parse.listed(table, "s_flag_a123456.") is None
+    assert parse.listed("", "s_flag_a1234567") is None
+
+
+@pytest.mark.parametrize(
+    "text, jobid",
+    [
+        ("job pt-abc123 submitted successfully", "pt-abc123"),
+        ("Info: using profile default\njob 'pt-x1' submitted successfully\n", "pt-x1"),
+        ("created: pt-00ff11aa", "pt-00ff11aa"),
+        ("something else", None),
+    ],
+)
+def test_ids_of_the_newest_tool(text, jobid):
+    assert parse.created(text) == jobid
+
+
+@pytest.mark.parametrize(
+    "text, word",
+    [
+        ('{"status_phase": "RUNNING"}', "running"),
+        ('{"state": " Queueing "}', "queueing"),
+        ('warning: new version\n{"state": "SUCCEEDED", "status_phase": ""}', "succeeded"),
+        ('{"status_phase": null}', None),
+        ('{"status_phase": 3}', None),
+        ('["running"]', None),
+        ('{"status_phase": "RUN', None),
+        ("the service is being upgraded", None),
+        ("", None),
+    ],
+)
+def test_states_in_what_is_printed(text, word):
+    assert parse.state_word(parse.facts_of(text)) == word
+
+
+def test_every_documented_state():
+    assert STATES["running"] is Status.Running
+    assert {STATES[w] for w in ("tbsubmitted", "suspending")} == {Status.TBSubmitted}
+    queued = ("waiting", "init", "queueing", "creating", "restarting", "recovering", "starting")
+    assert {STATES[w] for w in queued} == {Status.InQueue}
+    assert (STATES["suspended"], STATES["succeeded"], STATES["failed"]) == (
+        Status.Cancelled,
+        Status.Done,
+        Status.Failed,
+    )
+    assert "wait_quota" not in STATES and len(STATES) == 13
+
+
+def test_lists_of_jobs():
+    rows = [{"name": "pt-1", "create_time": "1"}, {"name": "pt-2", "create_time": "2"}, {"title": "?"}, 7]
+    assert [row["name"] for row in parse.jobs_of(json.dumps(rows))] == ["pt-2", "pt-1"]
+    assert [row["name"] for row in parse.jobs_of(json.dumps({"jobs": rows}))] == ["pt-2", "pt-1"]
+    assert parse.jobs_of("[]") == [] and parse.jobs_of("no jobs") is None and parse.jobs_of('{"a": 1}') is None
+
+
+def test_addresses_in_what_is_printed():
+    assert parse.address_in("x\nLAZYLLMIP 10.1.2.3\nLAZYLLMIP 10.1.2.4\n") == "10.1.2.4"
+    assert parse.address_in("worker-0: LAZYLLMIP fd00::1\n") == "fd00::1"
+    assert parse.address_in("LAZYLLMIP") is None
+
+
+@pytest.mark.parametrize(
+    "words, hint",
+    [
+        ("authentication failed: access token has expired (401)", "sco init"),
+        ("AccessKey is not found", "sco init"),
+        ("workspace w not found or permission denied", "LAZYLLM_SCO_WORKSPACE"),
+        ("partition p does not exist", "LAZYLLM_SLURM_PART"),
+        ('unknown command "acp" for "sco"', "sco components install all"),
+        ("unknown flag: --worker-nodes", "generation"),
+        ("insufficient GPU quota", "ngpus"),
+        ("no answer within 60 s", "Try again"),
+        ("?!", "SenseCore's own"),
+    ],
+)
+def test_complaints_keep_the_words_and_say_what_mends_them(words, hint):
+    error = complaint("SenseCore refused the job", Answer(1, "", f"Error: {words}\n"))
+    assert error.message == f"SenseCore refused the job: {words}." and hint in error.hint
+
+
+TRAIN = Command((Step(["python", "train.py", "a b", "${RANK}"]), Step(["python", "merge.py"], once=True)))
+ONE = "python -m torch.distributed.run --nproc_per_node 4 --nnodes 1 --node_rank 0"
+MANY = (
+    "python -m torch.distributed.run --nproc_per_node 4 --nnodes ${WORLD_SIZE} --node_rank ${RANK} "
+    "--master_addr ${MASTER_ADDR} --master_port ${MASTER_PORT}"
+)
+
+
+def test_torchrun_as_it_is_shown():
+    one = spread(TRAIN, nnode=1, nproc=4, torchrun=True, python="/py")
+    assert text_of(one) == f"{ONE} --master_port <master_port> train.py 'a b' '${{RANK}}'\n  python merge.py"
+    many = spread(TRAIN, nnode=2, nproc=4, torchrun=True, python="/py")
+    assert many.show() == f"{MANY} train.py 'a b' '${{RANK}}'\npython merge.py"
+    assert many.describe()["command"] == many.show() and many.describe()["argv"][1] == ["python", "merge.py"]
+    assert spread_steps(one) == 0 and spread_steps(many) == 1
+    assert many.steps[1].argv[4] == "alone" and many.to_json()["steps"][0]["argv"][-1] == "${RANK}"
+
+
+@pytest.mark.parametrize(
+    "argv, words",
+    [
+        (["/usr/bin/python3.11", "-m", "pkg.train", "x"], "/usr/bin/python3.11 -m torch {} -m pkg.train x"),
+        (["python", "-u", "t.py"], "python -m torch {} --no-python python -u t.py"),
+        (["python", "-c", "1"], "python -m torch {} --no-python python -c 1"),
+        (["accelerate", "launch"], "python -m torch {} --no-python accelerate launch"),
+        (["python"], "python -m torch {} --no-python python"),
+    ],
+)
+def test_what_torchrun_is_given(argv, words):
+    found = spread(Command.of(argv), nnode=1, nproc=1, torchrun=True, python=sys.executable).show()
+    options = "--nproc_per_node 1 --nnodes 1 --node_rank 0 --master_port <master_port>"
+    assert found == words.replace("torch {}", f"torch.distributed.run {options}")
+
+
+def test_servers_and_single_steps_stay_single():
+    server = Command((Step(["serve", Ref("port", "port")]),), ports={"port": None}, service=Service())
+    assert spread(server, nnode=2, nproc=2, torchrun=True, python="/py") is server
+    once = Command((Step(["python", "x.py"], once=True),))
+    assert spread(once, nnode=1, nproc=2, torchrun=True, python="/py") == once
+    assert spread(TRAIN, nnode=1, nproc=1, torchrun=False, python="/py") is TRAIN
+
+
+@pytest.fixture
+def record(lazyllm_home):
+    return create(Command.of(["x"]), name="x", launcher="sco", env={})
+
+
+def seen(word, lasting=0.0):
+    return Seen(word, time.time(), "pt-1", time.time() - lasting)
+
+
+def judged(record, found):
+    return judging.judge(record, "pt-1", found, backend_of("srun", "space"))
+
+
+def test_what_is_not_known_is_no_failure(record):
+    for word in ("", "wait_quota", "exploded"):
+        assert judged(record, seen(word, 1e6)) is None
+    assert not record.state.ended
+
+
+@pytest.mark.parametrize(
+    "word, lasting, expected",
+    [
+        ("queueing", 0, Status.InQueue),
+        ("running", 0, Status.Running),
+        ("suspending", 0, Status.TBSubmitted),
+        ("succeeded", 0, None),
+        ("succeeded", 9, Status.Done),
+        ("failed", 1, None),
+        ("failed", 9, Status.Failed),
+        ("suspended", 0, Status.Cancelled),
+        (GONE, 0, None),
+        (GONE, 99, None),
+    ],
+)
+def test_what_follows_for_a_young_job_without_a_word(record, word, lasting, expected):
+    assert judged(record, seen(word, lasting)) is expected
+
+
+def test_a_job_whose_runner_never_began_says_why(record):
+    (record.folder / "scheduler.log").write_text("ImagePullBackOff: no such image\n")
+    assert judged(record, seen("failed", 9)) is Status.Failed
+    assert "did not start on the node" in record.status()["reason"]
+    assert "ImagePullBackOff" in record.log.read_text()
+
+
+def test_a_lost_job(record):
+    record.data["created"] -= 100
+    assert judged(record, seen(GONE, 5)) is None
+    assert judged(record, seen(GONE, 20)) is Status.Failed
+    assert record.status()["reason"] == "SenseCore does not have it, and it never ran"
+
+
+def test_a_stopped_job_that_is_gone(record):
+    record.ask_to_end()
+    assert judged(record, seen(GONE)) is Status.Cancelled and record.status()["reason"] == "stopped"
