@@ -174,7 +174,6 @@ class ScoLauncher(LazyLLMLaunchersBase):
         begun = bool(record.status())
         if seen and seen.number and seen.number != jobid:
             record.submitted(seen.number)
-            job.record = record = Record(record.folder)  # one that has read it
         elif jobid.startswith(PREFIX) and not begun and not record.stopping:
             refused = asking.backend.refusal(record)
             if refused:
