@@ -327,9 +327,9 @@ def test_a_queue_that_cannot_cancel(tray):
     assert job.status is Status.InQueue and not job.record.stopping
     told = manage.stop(job.id, force=True)
     assert told.state is Status.Cancelled and told.reason == "stopped before it ran; its launcher did not confirm it"
-    tray.go(job)  # it comes after all, and starts nothing
-    until(lambda: job.record.status().get("runner_pid") and job.record.state.ended)
-    assert job.record.state is Status.Cancelled and job.record.status()["pid"] is None
+    late = subprocess.run(job.runner_argv(), timeout=20)  # it comes after all, and starts nothing
+    assert late.returncode == 1 and not job.record.status().get("runner_pid")
+    assert job.record.state is Status.Cancelled
 
 
 def test_a_running_job_elsewhere_whose_queue_cannot_cancel(tray):
