@@ -114,6 +114,13 @@ def test_the_key_of_ones_own_job_is_found(double: Any, monkeypatch: pytest.Monke
     assert len(double.seen) == 5
 
 
+@pytest.mark.parametrize("key", ["sk-secret\nx", "sk-secret-ü"])
+def test_a_key_that_cannot_be_sent_is_refused_unseen(double: Any, key: str) -> None:
+    with pytest.raises(InputError, match="characters that no HTTP header may have") as caught:
+        OpenAIClient(double.url, api_key=key)
+    assert "sk-secret" not in str(caught.value)
+
+
 @pytest.mark.parametrize("choices", [[], [{"message": None}], [{}], None])
 def test_answers_without_an_answer_are_errors(double: Any, choices: Any) -> None:
     double.answers["/v1/completions"] = {"choices": choices}

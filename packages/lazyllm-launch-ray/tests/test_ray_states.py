@@ -145,7 +145,8 @@ def test_an_answer_that_tells_nothing_changes_nothing(
     with caplog.at_level(logging.WARNING, "lazyllm"):
         for _ in range(3):
             assert settled(job)[0] is Status.InQueue
-    assert sum("asked again" in line for line in caplog.messages) == 1
+    mine = [line for line in caplog.messages if double.url in line]  # other tests' pollers may still be asking
+    assert sum("asked again" in line for line in mine) == 1
     del double.answers["GET /api/jobs/"]
     double.end(job.id, "STOPPED")
     assert settled(job) == (Status.Cancelled, "stopped in Ray")

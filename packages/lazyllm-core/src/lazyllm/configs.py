@@ -7,6 +7,7 @@ code sets (`lazyllm.config["key"] = value`, which the command line's flags do to
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -171,6 +172,11 @@ class Config:
             return key.default.replace("~/.lazyllm", str(self.home), 1)
         return key.default
 
+    def all_keys(self) -> list[Key]:
+        """Return what is known of all keys, plugins' too."""
+        self._ask_plugins()
+        return list(self._keys.values())
+
     def settings(self) -> list[Setting]:
         """Return every key's setting, plugins' keys included, in alphabetic order."""
         self._ask_plugins()
@@ -227,3 +233,10 @@ class Config:
 
 
 config = Config()
+
+SECRET = re.compile("key|token|secret|pass|credential|header|auth", re.I)
+
+
+def is_secret_variable(name: str) -> bool:
+    """Say whether an environment variable may hold a secret: that of a secret key of ours, or one that sounds so."""
+    return SECRET.search(name) is not None or any(key.secret and name in key.variables for key in config.all_keys())

@@ -45,7 +45,7 @@ class Transport:
         self._local = parts.hostname in LOOPBACK
         self._headers = dict(headers or {})
         if key := api_key or config["api_key"]:
-            self._headers["Authorization"] = f"Bearer {key}"
+            self._headers["Authorization"] = _bearer(key)
         self._timeout = timeout
         self._client: httpx.Client | None = None
 
@@ -108,9 +108,9 @@ class Transport:
         from ..jobs.manage import key_for
 
         key = key_for(self.url)
-        if not key or self.client.headers.get("Authorization") == f"Bearer {key}":
+        if not key or self.client.headers.get("Authorization") == _bearer(key):
             return False
-        self.client.headers["Authorization"] = f"Bearer {key}"
+        self.client.headers["Authorization"] = _bearer(key)
         return True
 
     def fetch(self, method: str, path: str, body: Any = None, *, timeout: float | None = None) -> str:
@@ -158,6 +158,15 @@ class Transport:
                 yield from (part.decode("utf-8", "replace") for part in whole if part)
         if held:
             yield held.decode("utf-8", "replace")
+
+
+def _bearer(key: str) -> str:
+    if not key.isascii() or not key.isprintable():
+        raise InputError(
+            "The API key cannot be sent: it has characters that no HTTP header may have, a line break perhaps.",
+            hint="Look at LAZYLLM_API_KEY, or at api_key in config.toml.",
+        )
+    return f"Bearer {key}"
 
 
 def _error_text(value: Any) -> str:

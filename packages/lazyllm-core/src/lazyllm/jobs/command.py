@@ -143,7 +143,9 @@ class Command:
 
     def _known(self, item: Arg) -> str:
         """Return an item as it is known before the job runs: a wished port is, a free one is not."""
-        known = self.ports[item.name] if isinstance(item, Ref) and item.kind == "port" else None
+        known: object = None
+        if isinstance(item, Ref) and item.kind != "file":
+            known = self.ports[item.name] if item.kind == "port" else self.host
         return str(item if known is None else known)
 
     def _shown(self, item: Arg) -> str:

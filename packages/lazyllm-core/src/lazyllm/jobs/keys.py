@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import ipaddress
 from dataclasses import replace
 from pathlib import Path
 
 from ..configs import config
 from .command import Command
 from .record import Record
-from .runner import is_loopback
 
 API_KEY = "LAZYLLM_API_KEY"
 """The variable that a server reads its key from; without it, it answers everybody."""
@@ -16,7 +16,12 @@ API_KEY = "LAZYLLM_API_KEY"
 
 def is_private(host: str | None) -> bool:
     """Say whether only this machine reaches what binds `host`."""
-    return host == "localhost" or (host is not None and is_loopback(host))
+    if host is None:
+        return False
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
 
 
 def guarded(command: Command, host: str | None) -> Command:
@@ -24,7 +29,7 @@ def guarded(command: Command, host: str | None) -> Command:
 
     The key is `config["api_key"]`, or one made for this job; a key that the command brings stays.
     """
-    if command.service is None or is_private(host) or API_KEY in {**command.env, **command.secrets}:
+    if command.service is None or is_private(host) or {**command.env, **command.secrets}.get(API_KEY):
         return command
     from secrets import token_urlsafe
 

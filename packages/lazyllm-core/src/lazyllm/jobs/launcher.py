@@ -151,7 +151,8 @@ class LazyLLMLaunchersBase(Registered):
 
         With `sync` that is at its end, and a JobError if it failed; else once it is started.
         Arguments go to a function, which is named as "module:function" and found in the working folder or an installed
-        package, or (launchers.empty) given as such.
+        package, or (launchers.empty) given as such. A named function's arguments and result travel as JSON: tuples
+        become lists, and keys text.
         """
         job = self._job_of(job, args, kw)
         job.start()

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from ..common.log import LOG
 from .job import Job
 from .record import Record
+from .runner import write_json
 
 FRESH = 0.4
 """Seconds for which an answer is good enough for somebody who waits for it."""
@@ -41,7 +45,8 @@ class Poller:
         self.cost = 0.0
         """Seconds that the last query took."""
         self._asked: dict[str, float] = {}
-        self._tried = self._changed = float("-inf")
+        self._tried = self._looked = self._changed = float("-inf")
+        self._failing = False
         self._thread: threading.Thread | None = None
 
     def query(self, jobids: Collection[str]) -> None:
@@ -72,6 +77,11 @@ class Poller:
         begun = time.monotonic()
         try:
             self.query(jobids)
+            self._failing = False
+        except Exception as error:
+            if not self._failing:
+                LOG.warning("%s cannot ask its scheduler: %s; it will be asked again.", type(self).__module__, error)
+            self._failing = True
         finally:
             self._tried = time.monotonic()
             self.cost = self._tried - begun
@@ -113,7 +123,7 @@ class Poller:
         idle = time.monotonic()
         while True:
             with self._wake:
-                while (rest := self._tried + self.pause(time.monotonic() - self._changed) - time.monotonic()) > 0:
+                while (rest := self._looked + self.pause(time.monotonic() - self._changed) - time.monotonic()) > 0:
                     self._wake.wait(rest)
                 if self.followed:
                     idle = time.monotonic()
@@ -121,10 +131,28 @@ class Poller:
                     self._thread = None
                     return
                 followed = set(self.followed)
-                self._tried = time.monotonic()
+                self._looked = time.monotonic()
             if followed:
                 with self._one:
                     self._query(followed)
+                self._looked = time.monotonic()
+
+
+def said_since(record: Record, word: str) -> float:
+    """Return since when (seconds since 1970) a scheduler says `word` of a job, over all processes that asked.
+
+    It is kept in the record's folder, and written only when the word is another one.
+    """
+    path, now = record.folder / "said.json", time.time()
+    try:
+        kept = json.loads(path.read_bytes())
+        if kept["word"] == word and 0 < kept["since"] <= now:
+            return float(kept["since"])
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    with suppress(OSError):
+        write_json(str(path), {"word": word, "since": now})
+    return now
 
 
 @dataclass

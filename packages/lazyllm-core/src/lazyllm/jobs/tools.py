@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -50,17 +51,19 @@ def run(
     """
     environ = dict(os.environ if env is None else env)
     program = locate(argv[0], whose, environ.get("PATH"))
+    pipe = subprocess.PIPE
     try:
-        done = subprocess.run(
-            [program, *argv[1:]],
-            input=stdin.encode("utf-8", "surrogateescape"),
-            capture_output=True,
-            timeout=limit,
-            env=environ,
-            check=False,
+        process = subprocess.Popen(
+            [program, *argv[1:]], stdin=pipe, stdout=pipe, stderr=pipe, env=environ, start_new_session=True
         )
-    except subprocess.TimeoutExpired:
-        return Answer(None, "", f"{argv[0]} gave no answer within {limit:g} s")
     except OSError as error:
         raise LauncherError(f"{program} cannot be run: {error}.", hint="ulimit -u shows your limit.") from None
-    return Answer(done.returncode, done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace"))
+    try:
+        out, err = process.communicate(stdin.encode("utf-8", "surrogateescape"), limit)
+    except BaseException as stopped:
+        os.killpg(process.pid, signal.SIGKILL)  # with what it has started
+        process.communicate()
+        if not isinstance(stopped, subprocess.TimeoutExpired):
+            raise
+        return Answer(None, "", f"{argv[0]} gave no answer within {limit:g} s")
+    return Answer(process.returncode, out.decode("utf-8", "replace"), err.decode("utf-8", "replace"))
