@@ -1,4 +1,4 @@
-"""A training in several processes of a Slurm cluster learns what it learns in one."""
+"""The main job on a Slurm cluster; a training in several processes there learns what it learns in one."""
 
 from __future__ import annotations
 
@@ -126,3 +126,16 @@ def test_several_processes_learn_as_one(
     assert output.count(f"[progress] train {STEPS}/{STEPS} ") == output.count("[progress] merge 3/3 done") == 1
     assert f"{processes} process(es)" in output
     assert not [path.name for path in out.iterdir() if "partial" in path.name or "former" in path.name]
+
+
+@pytest.mark.timeout(600)
+def test_the_quick_start_runs_unchanged(cluster: None, tmp_path: Path) -> None:
+    env = {**os.environ, "LAZYLLM_HOME": str(tmp_path / "home"), "OMP_NUM_THREADS": "1"}
+    env |= {"LAZYLLM_DEFAULT_LAUNCHER": "slurm", "LAZYLLM_SLURM_PART": "debug"}
+    argv = [sys.executable, str(ROOT / "examples/quickstart.py"), "--out", str(tmp_path / "runs")]
+    done = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=500, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "10 of the first 10 examples" in done.stdout and "JsonFormatter('[capital]'): Paris" in done.stdout
+    jobs = [json.loads(path.read_text()) for path in (tmp_path / "home" / "jobs").glob("*/job.json")]
+    assert {job["launcher"] for job in jobs} == {"slurm"}
+    assert {tuple(job["secrets"]) for job in jobs if job["service"]} == {("LAZYLLM_API_KEY",)}
