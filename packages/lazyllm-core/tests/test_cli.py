@@ -219,6 +219,23 @@ def test_ps_and_stop_without_jobs(capsys: pytest.CaptureFixture[str]) -> None:
     assert "There is no job 'nothing'" in capsys.readouterr().err
 
 
+def test_a_terminal_gets_no_control_characters(capsys: pytest.CaptureFixture[str]) -> None:
+    from lazyllm.jobs import record
+    from lazyllm.jobs.status import Status
+
+    name, reason = "a\x1b]0;t\x07b", "first\n  \x1b[2Jsecond \u202e"
+    new = record.create(Command.of(["true"]), name=name, launcher="x\x1b", env={}, detached=True, owner=None)
+    new.finish(Status.Failed, reason)
+    assert run(["ps", "--all"]) == 0
+    (_, line) = capsys.readouterr().out.splitlines()
+    assert line.isprintable() and line.endswith("x?     a?]0;t?b  first ?[2Jsecond ?")
+    assert run(["stop", new.id]) == 0
+    assert capsys.readouterr().out == f"{new.id}  Failed  first ?[2Jsecond ?\n"
+    assert run(["ps", "--all", "--json"]) == 0
+    (told,) = json.loads(capsys.readouterr().out)
+    assert (told["name"], told["reason"]) == (name, reason)
+
+
 def test_the_historic_package_is_noticed(
     monkeypatch: pytest.MonkeyPatch, lazyllm_home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

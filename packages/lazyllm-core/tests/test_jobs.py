@@ -169,16 +169,26 @@ def test_servers_that_others_reach_get_a_key(queue, monkeypatch):
     monkeypatch.setenv("LAZYLLM_API_KEY", "of-the-user")
     assert guarded(served, "10.0.0.1").secrets == {"LAZYLLM_API_KEY": "of-the-user"}
     assert guarded(replace(served, env={"LAZYLLM_API_KEY": "own"}), None).secrets == {}
+    assert guarded(replace(served, secrets={"LAZYLLM_API_KEY": ""}), None).secrets == {"LAZYLLM_API_KEY": "of-the-user"}
     assert guarded(served, "127.0.0.2").secrets == {} and guarded(Command((Step(("true",)),)), None).secrets == {}
 
 
 def test_the_key_of_a_url():
-    new = made("s", {"state": "Running", "address": {"host": "10.1.1.1", "ports": {"port": 23457}}})
+    new = made("s", {"state": "Running", "address": {"host": "127.0.0.1", "ports": {"port": 23457}}})
+    told = {"runner_pid": os.getpid(), "runner_created": runner.token(os.getpid())}
+    runner.write_json(str(new.folder / "status.json"), {**new.status(), **told})
     data = {**new.data, "service": {"port": "port", "path": "/v1"}, "secrets": ["LAZYLLM_API_KEY"]}
     runner.write_json(str(new.folder / "job.json"), data)
-    assert manage.key_for("http://10.1.1.1:23457/v1") is None
+    assert manage.key_for("http://127.0.0.1:23457/v1") is None
     runner.write_json(str(new.folder / "secrets.json"), {"LAZYLLM_API_KEY": "k"})
-    assert manage.key_for("http://10.1.1.1:23457/v1/") == "k" and manage.key_for("http://10.1.1.1:23458/v1") is None
+    for name in ("127.0.0.1", "localhost", "LOCALHOST"):
+        assert manage.key_for(f"http://{name}:23457/v1/") == "k"
+    for other in ("http://127.0.0.1:23458/v1", "http://127.0.0.9:23457/v1", "http://no.such.host.invalid:23457/v1"):
+        assert manage.key_for(other) is None
+    runner.write_json(str(new.folder / "job.json"), {**data, "host": "0.0.0.0"})
+    assert manage.key_for("http://127.0.0.9:23457/v1") == "k"
+    runner.write_json(str(new.folder / "status.json"), {**new.status(), "runner_pid": None, "runner_created": None})
+    assert manage.key_for("http://127.0.0.1:23457/v1") is None  # whoever listens there by now is not to get it
 
 
 def test_find_by_url():

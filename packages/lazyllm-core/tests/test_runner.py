@@ -186,6 +186,20 @@ def test_a_taken_port_names_its_holder(tmp_path):
     )
 
 
+@pytest.mark.parametrize("port", [None, 29123])
+@pytest.mark.parametrize("host", ["192.0.2.77", "a b", "a..b"])
+def test_an_address_of_another_machine(tmp_path, host, port):
+    found = run(tmp_path, ["true"], host=host, ports={"port": port})
+    assert (found["state"], found["reason"]) == ("Failed", f"the address {host} is none of this machine's")
+
+
+def test_a_runner_is_not_the_holder_of_its_own_port():
+    port = 19998
+    lock = runner.lock_port(port)
+    assert lock is not None and runner.port_holder(port) is None
+    lock.close()
+
+
 def test_locks_in_files_where_there_are_no_abstract_sockets():
     first = runner.lock_port(19999, abstract=False)
     assert first and runner.lock_port(19999, abstract=False) is None
@@ -247,6 +261,40 @@ def test_a_result_that_was_not_made(tmp_path):
     assert found["reason"] == f"step 'true' ended well but did not make {tmp_path / 'merged'}"
     assert run(tmp_path / "2", ["true"], result=os.fspath(tmp_path))["state"] == "Done"
     assert run(tmp_path / "3", ["true"], result="merged")["state"] == "Done"
+
+
+def test_a_function_that_left_no_result(tmp_path):
+    (tmp_path / "1").mkdir()
+    (tmp_path / "1" / "result.json").write_text("[]")  # of a run before the job was put back into the queue
+    found = run(tmp_path / "1", ["true"], returns=True)
+    assert (found["state"], found["code"]) == ("Failed", 1)
+    assert found["reason"] == "step 'true' ended well but returned nothing" and "sys.exit()" in found["hint"]
+    leave = ["sh", "-c", "echo 3 > $LAZYLLM_JOB_DIR/result.json"]
+    assert run(tmp_path / "2", leave, returns=True)["state"] == "Done"
+    assert (tmp_path / "2" / "result.json").read_text() == "3\n"
+    assert run(tmp_path / "3", ["true"], returns=True, env={"RANK": "1"})["state"] == "Done"
+
+
+def test_a_network_drive_that_falters(tmp_path):
+    """A far runner lists its folder once a second; one failure says nothing of the job."""
+    write_job(tmp_path, ["sh", "-c", "sleep 2; echo fine"])
+    failing = f"""
+import os, runpy, sys
+listed, real = [], os.listdir
+def listdir(path="."):
+    if path == sys.argv[1]:
+        listed.append(path)
+        if len(listed) == 2:
+            raise OSError(116, "Stale file handle")
+    return real(path)
+os.listdir = listdir
+os._exit, end = (lambda code: (print(len(listed)), sys.stdout.flush(), end(code))), os._exit
+runpy.run_path({runner.__file__!r}, run_name="__main__")
+"""
+    argv = [*python(failing), os.fspath(tmp_path)]
+    done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=WAIT)
+    assert (status(tmp_path)["state"], done.returncode, log(tmp_path)) == ("Done", 0, "fine\n")
+    assert int(done.stdout) > 2
 
 
 def test_what_was_ended_before_it_began_never_runs(tmp_path):

@@ -96,6 +96,16 @@ def test_more_than_the_outer_setting_shows(machine, monkeypatch):
         visible_devices(3)
 
 
+@pytest.mark.parametrize("outer", ["", "-1", "9"])
+def test_all_gpus_hidden(machine, monkeypatch, outer):
+    machine(10, 40)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", outer)
+    with pytest.raises(LauncherError, match=f"ngpus=1, but CUDA_VISIBLE_DEVICES='{outer}' hides all 2 GPU") as caught:
+        visible_devices(1)
+    assert "Unset CUDA_VISIBLE_DEVICES" in str(caught.value) and "ngpus=0" in str(caught.value)
+    assert visible_devices(1, asked=False) == {} == visible_devices(0)  # a component's wish, not the user's
+
+
 @pytest.mark.parametrize("free, driver", [((), True), ((1,), False)])
 def test_a_machine_without_gpus(machine, free, driver, caplog):
     machine(*free, driver=driver)

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 import time
 from contextlib import closing
@@ -137,6 +138,38 @@ def test_a_detached_inner_job_keeps_the_gpu_of_an_outer_one_that_has_ended(machi
     assert gpus.leased == [] and gpus.shown(gpus.begin()) == "0"
 
 
+def test_a_detached_inner_job_without_a_gpu_keeps_none_of_the_outer_one(machine):
+    gpus = machine(2)
+    outer = gpus.begin(ngpus=2, argv=gpus.inner({"ngpus": 0}, seconds=0, detach=True, name="left"))
+    assert outer.wait(60) is Status.Done and gpus.leased == []
+    assert gpus.shown(gpus.begin(ngpus=2)) == "0,1"
+    manage.stop("left")
+
+
+def test_a_detached_inner_job_keeps_no_more_than_its_own(machine):
+    gpus = machine(2)
+    outer = gpus.begin(ngpus=2, argv=gpus.inner({"ngpus": 1}, seconds=0, detach=True, name="left"))
+    assert outer.wait(60) is Status.Done and gpus.leased == [0]
+    assert gpus.shown(gpus.begin()) == "1"
+    manage.stop("left")
+
+
+def test_what_a_call_leaves_behind_is_not_for_reap(machine):
+    gpus = machine(1)
+
+    def leave():
+        return subprocess.Popen(["sleep", "300"], start_new_session=True).pid
+
+    left = EmptyLauncher(subprocess=True).launch(leave)
+    try:
+        with pytest.raises(LauncherError, match=f"GPU 0 is held by PID {left}") as caught:
+            gpus.begin()
+        assert f"kill {left}." in str(caught.value) and "reap" not in str(caught.value)
+    finally:
+        os.kill(left, signal.SIGKILL)
+    gpus.shown(gpus.begin())
+
+
 def test_calls_in_a_child_process(machine):
     gpus = machine(2)
     call = EmptyLauncher(subprocess=True)
@@ -219,7 +252,13 @@ def test_a_command_that_chooses_for_itself(machine):
     job = EmptyLauncher(sync=False).makejob(Command(step, env={"CUDA_VISIBLE_DEVICES": "1"}))
     job.start()
     assert gpus.shown(job) == "1" and gpus.leased == []
-    job.stop()
+    both = gpus.begin(ngpus=2)  # nor is a GPU that it does not use kept from others
+    other = EmptyLauncher(sync=False).makejob(Command(step, env={"CUDA_VISIBLE_DEVICES": ""}))
+    other.start()
+    with pytest.raises(LauncherError, match="0 free"):
+        gpus.begin()
+    for each in (job, both, other):
+        each.stop()
 
 
 def test_no_lease_where_nothing_is_run_or_chosen(machine):

@@ -1,15 +1,10 @@
-"""Python callables as jobs: in place, or in a forked child whose result comes back over a private pipe.
-
-A result travels as marshal's plain data (numbers, text, bytes, lists, dicts, sets …), an exception as its class name
-and arguments: nothing is unpickled.
-"""
+"""Python callables as jobs: in place, or in a forked child whose result comes back over a private pipe."""
 
 from __future__ import annotations
 
-import marshal
 import os
+import select
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -20,6 +15,8 @@ from lazyllm.common.log import LOG
 from lazyllm.configs import config
 from lazyllm.errors import JobError, LauncherError
 from lazyllm.jobs.status import JobTimeoutError, Status
+
+from .child import child, flush, rebuilt, unpacked
 
 if TYPE_CHECKING:
     from .grant import Grant
@@ -69,7 +66,12 @@ class CallableJob:
             granted = self.launcher.grant()
             self.status = Status.Running
             ready = threading.Event()
-            threading.Thread(target=self._in_child, args=(ready, granted), daemon=True).start()
+            try:
+                threading.Thread(target=self._in_child, args=(ready, granted), daemon=True).start()
+            except RuntimeError as error:
+                granted.close()
+                self._fail(_unstarted(error))
+                return
             ready.wait()
             return
         self.status = Status.Running
@@ -111,108 +113,106 @@ class CallableJob:
 
     def _in_child(self, ready: threading.Event, granted: Grant) -> None:
         """Fork and wait, in a thread of its own: the child's life is tied to the thread that forks."""
+        try:
+            pid, reader = self._fork(granted)
+        except Exception as error:
+            self._fail(_unstarted(error))
+            return
+        finally:
+            granted.close()
+            ready.set()
+        try:
+            try:
+                told, code = _hear(reader, pid)
+            finally:
+                os.close(reader)
+                with suppress(ProcessLookupError, PermissionError):
+                    os.killpg(pid, signal.SIGKILL)  # what the call started in its own group ends with it
+            self._end(told, code)
+        except BaseException as error:
+            self._fail(JobError(f"What became of {self.name} cannot be told: {type(error).__name__}: {error}"))
+        finally:
+            self._over.set()
+
+    def _fork(self, granted: Grant) -> tuple[int, int]:
+        """Start the child; return its PID and the pipe that it answers through."""
         parent = os.getpid()
-        ends: tuple[int, ...] = ()
-        for stream in (sys.stdout, sys.stderr):
-            stream.flush()
+        flush()
         if granted.held:
             granted.held.heir = threading.get_ident()  # the child inherits the GPUs' leases
+        ends = reader, writer = os.pipe()
         try:
-            ends = reader, writer = os.pipe()
             pid = os.fork()
-        except OSError as error:
-            granted.close()
+        except BaseException:
             for end in ends:
                 os.close(end)
-            self._error = LauncherError(f"No process can be started: {error}.", hint="ulimit -u -n shows the limits.")
-            self.status = Status.Failed
-            self._over.set()
-            ready.set()
-            return
+            raise
         if not pid:
-            os.close(reader)
-            os.environ.update(granted.variables)
-            _child(self._call, writer, parent)
-        granted.close()
+            child(self._call, granted.variables, ends, parent)
         os.close(writer)
         with suppress(OSError):  # the child does the same; whoever comes first
             os.setpgid(pid, pid)
         self.jobid = pid
-        ready.set()
-        with os.fdopen(reader, "rb") as file:
-            told = file.read()
-        _, code = os.waitpid(pid, 0)
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(pid, signal.SIGKILL)  # what the call started in its own group ends with it
-        self._end(told, os.waitstatus_to_exitcode(code))
+        return pid, reader
 
     def _end(self, told: bytes, code: int) -> None:
-        answer: tuple[str, Any] = marshal.loads(told) if told else ("died", code)  # noqa: S302 (from our own fork)
-        kind, value = answer
-        if self.status is not Status.Cancelled:
-            self.status = Status.Done if kind == "result" else Status.Failed
-        if kind == "result":
-            self.return_value = value
-        elif kind == "error":
-            self._error = _rebuild(*value)
+        answer = unpacked(told)
+        if answer is None:
+            how = f"by {_signal(-code)}" if code < 0 else f"with exit code {code}"
+            text = f"The process that called {self.name} ended {how} before it returned."
+            self._fail(JobError(text, exit_code=code))
+        elif answer[0] == "error":
+            self._fail(rebuilt(*answer[1]))
         else:
-            how = f"by {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
-            self._error = JobError(
-                f"The process that called {self.name} ended {how} before it returned.", exit_code=code
-            )
-        if self._error and not self.launcher.sync and self.status is Status.Failed:
-            LOG.error("%s failed: %s", self.name, self._error)
+            self.return_value = answer[1]
+            if self.status is not Status.Cancelled:
+                self.status = Status.Done
+
+    def _fail(self, error: BaseException) -> None:
+        self._error = error
+        if self.status is not Status.Cancelled:
+            self.status = Status.Failed
+        if not self.launcher.sync and self.status is Status.Failed:
+            LOG.error("%s failed: %s", self.name, error)
         self._over.set()
 
 
-def _child(call: tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]], writer: int, parent: int) -> None:
-    code = 1
+def _unstarted(error: Exception) -> LauncherError:
+    return LauncherError(f"No process can be started: {error}.", hint="ulimit -u -n shows the limits.")
+
+
+def _signal(number: int) -> str:
+    return signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
+
+
+def _hear(reader: int, pid: int) -> tuple[bytes, int]:
+    """Return what a child has said until its end, and its exit code.
+
+    Processes that it forked may hold the pipe open after it.
+    """
+    news = select.poll()
+    news.register(reader, select.POLLIN)
+    pieces: list[bytes] = []
+    ended: int | None = None
+    while True:
+        if news.poll(200 if ended is None else 0):
+            piece = os.read(reader, 1 << 20)
+            if not piece:
+                break
+            pieces.append(piece)
+        elif ended is not None:
+            break
+        else:
+            ended = _ended(pid, os.WNOHANG)
+    if ended is None:
+        ended = _ended(pid) or 0
+    return b"".join(pieces), os.waitstatus_to_exitcode(ended)
+
+
+def _ended(pid: int, flags: int = 0) -> int | None:
+    """Wait for a child; 0 if it cannot be waited for, as in a program that ignores SIGCHLD."""
     try:
-        os.setpgid(0, 0)
-        _die_with_parent(parent)
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-        function, args, kw = call
-        try:
-            answer = _plain("result", function(*args, **kw))
-        except BaseException as error:
-            text = [a if isinstance(a, (str, int, float, bool, bytes)) else repr(a) for a in error.args]
-            answer = marshal.dumps(("error", (type(error).__module__, type(error).__qualname__, text)))
-        for stream in (sys.stdout, sys.stderr):
-            stream.flush()
-        with os.fdopen(writer, "wb") as file:
-            file.write(answer)
-        code = 0
-    finally:
-        os._exit(code)
-
-
-def _plain(kind: str, value: Any) -> bytes:
-    try:
-        return marshal.dumps((kind, value))
-    except ValueError:
-        raise JobError(
-            f"A {type(value).__name__} cannot be handed back by a child process, only plain data "
-            "(text, numbers, lists, dicts).",
-            hint="Return plain data or a path, or leave out subprocess=True.",
-        ) from None
-
-
-def _rebuild(module: str, name: str, args: list[Any]) -> BaseException:
-    """Return an exception of the child's class if this process knows it, else a JobError that names it."""
-    found = getattr(sys.modules.get(module), name, None)
-    if isinstance(found, type) and issubclass(found, BaseException):
-        try:
-            return found(*args)
-        except TypeError:
-            pass
-    return JobError(f"{module}.{name}: {' '.join(map(str, args))}")
-
-
-def _die_with_parent(parent: int) -> None:
-    if sys.platform.startswith("linux"):
-        import ctypes
-
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG
-    if os.getppid() != parent:
-        os._exit(1)
+        found, code = os.waitpid(pid, flags)
+    except ChildProcessError:
+        return 0
+    return code if found else None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -18,6 +17,7 @@ from .gpus import Gpu, list_gpus, within
 if TYPE_CHECKING:
     from .leases import Held, Lease
 
+VISIBLE = "CUDA_VISIBLE_DEVICES"
 PATIENCE = 0.5
 """Seconds to wait for GPUs of jobs that have said their last word and whose processes are about to end."""
 
@@ -33,10 +33,6 @@ class Grant:
     def descriptors(self) -> tuple[int, ...]:
         """What to pass to the job's process."""
         return self.held.descriptors if self.held else ()
-
-    def fits(self, environment: Mapping[str, str]) -> bool:
-        """Say whether a job with this environment uses the GPUs that were chosen."""
-        return self.variables.items() <= environment.items()
 
     def close(self) -> None:
         """Let go of the leases here; a job that was given them keeps them."""
@@ -59,7 +55,7 @@ def grant(ngpus: int | None, *, share: bool | None = None, asked: bool = True) -
     """
     if ngpus == 0 or not config["cuda_visible"]:
         return Grant()
-    outer = os.environ.get("CUDA_VISIBLE_DEVICES")
+    outer = os.environ.get(VISIBLE)
     found = list_gpus()
     if not found:
         if ngpus:
@@ -67,15 +63,20 @@ def grant(ngpus: int | None, *, share: bool | None = None, asked: bool = True) -
         return Grant()
     choice = found if outer is None else within(outer, found)
     wanted = 1 if ngpus is None else ngpus
-    if ngpus is None and not choice:
+    if not choice and (ngpus is None or not asked):
         return Grant()  # the outer setting hides all GPUs: so be it
+    if not choice:
+        raise LauncherError(
+            f"ngpus={wanted}, but CUDA_VISIBLE_DEVICES={outer!r} hides all {len(found)} GPU(s) of this machine.",
+            hint="Unset CUDA_VISIBLE_DEVICES. A job that needs no GPU: ngpus=0.",
+        )
     where = "on this machine" if outer is None else f"within CUDA_VISIBLE_DEVICES={outer}"
     if wanted > len(choice):
         raise LauncherError(
             f"ngpus={wanted} is more than the {len(choice)} GPU(s) {where}.", hint=f"Ask for at most {len(choice)}."
         )
     taken, held = _take(choice, wanted, bool(config["share_gpus"] if share is None else share), where)
-    variables = {"CUDA_VISIBLE_DEVICES": ",".join(gpu.name for gpu in taken)}
+    variables = {VISIBLE: ",".join(gpu.name for gpu in taken)}
     if outer is None:  # NVML counts in PCI order, CUDA by speed unless told otherwise
         variables["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
     if held:
@@ -123,16 +124,23 @@ def _refusal(choice: list[Gpu], present: list[Lease], wanted: int, share: bool, 
     names = {gpu.uuid: f"GPU {gpu.name}" if gpu.name.isdigit() else gpu.name for gpu in choice}
     barring = [lease for lease in present if lease.gpu in names and lease.bars(share)]
     who: dict[str, list[str]] = {uuid: [] for uuid in names}
-    jobs = set()
+    jobs, left, strays = set(), False, set()
     for lease, holder in zip(barring, holders(barring), strict=True):
         who[lease.gpu].append(str(holder))
-        if holder.job and not holder.user:
+        if holder.user:
+            continue
+        if holder.job:
             jobs.add(holder.job)
+            left = left or not lease.inode
+        elif not lease.inode:
+            strays.add(lease.pid)
     held = "; ".join(f"{names[uuid]} is held by {' and '.join(told)}" for uuid, told in who.items() if told)
     stops = [f"lazyllm stop {job}" for job in sorted(jobs)[:3]]
     hints = [f"Wait, or stop one: {', '.join(stops)}." if stops else "Wait until they end."]
-    if any(not lease.inode for lease in barring):
+    if left:
         hints.append("lazyllm reap ends what dead jobs have left behind.")
+    if strays:
+        hints.append(f"To end what a call has left behind: kill {' '.join(map(str, sorted(strays)[:4]))}.")
     if not share and len(names) - len({lease.gpu for lease in barring if lease.bars(True)}) >= wanted:
         hints.append(f"Or share: launchers.empty(ngpus={wanted}, share_gpus=True) or LAZYLLM_SHARE_GPUS=1.")
     hints.append("A job that needs no GPU: ngpus=0.")

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import IO, Any, cast
 
 from lazyllm.errors import InputError, LauncherError
+from lazyllm.jobs.command import Command
 from lazyllm.jobs.job import Job
 from lazyllm.jobs.launcher import LazyLLMLaunchersBase
 from lazyllm.jobs.status import Status
@@ -18,10 +19,21 @@ from lazyllm.jobs.sweep import signal_runner
 from lazyllm.jobs.view import JobView
 
 from .call import CallableJob
-from .grant import Grant, grant
+from .grant import VISIBLE, Grant, grant
 
 _granted = threading.local()
-"""In `job`: what `environment` has got for the job that this thread starts."""
+"""Of the job that this thread starts: `job`, what `environment` has got for it; `choosing`, see `LocalJob`."""
+
+
+class LocalJob(Job):
+    """A job on this machine. While it starts, its launcher knows whether the command itself chooses the GPUs."""
+
+    def start(self) -> None:
+        _granted.choosing = self.command is not None and VISIBLE in self.command.env
+        try:
+            super().start()
+        finally:
+            _granted.choosing = False
 
 
 @dataclass
@@ -51,6 +63,11 @@ def _claim() -> Grant:
 
 def _run(job: Job, descriptors: tuple[int, ...]) -> subprocess.Popen[bytes]:
     """Start the runner of a job; it inherits `descriptors`."""
+    env = {**os.environ, **job.runner_environment()}
+    if job.detach:  # it outlives the job around it, so it does not stand on that one's leases
+        from .leases import CHAIN
+
+        env.pop(CHAIN, None)
     log = os.open(job.log, os.O_WRONLY | os.O_APPEND)
     try:
         return subprocess.Popen(
@@ -60,7 +77,7 @@ def _run(job: Job, descriptors: tuple[int, ...]) -> subprocess.Popen[bytes]:
             stderr=log,
             bufsize=0,
             start_new_session=True,
-            env={**os.environ, **job.runner_environment()},
+            env=env,
             pass_fds=descriptors,
         )
     except OSError as error:
@@ -112,13 +129,11 @@ class EmptyLauncher(LazyLLMLaunchersBase):
 
     def environment(self) -> dict[str, str]:
         _claim().close()  # of a job that was not started after all
-        _granted.job = self.grant()
+        _granted.job = Grant() if getattr(_granted, "choosing", False) else self.grant()
         return dict(_granted.job.variables)
 
     def submit(self, job: Job) -> None:
         with closing(_claim()) as granted:
-            if job.record and not granted.fits(job.record.data["env"]):
-                granted.close()  # the command sets CUDA_VISIBLE_DEVICES itself
             job.handle = _Link(_run(job, granted.descriptors))
 
     def query(self, job: JobView) -> Status | None:
@@ -163,7 +178,7 @@ class EmptyLauncher(LazyLLMLaunchersBase):
             if detach:
                 raise InputError("A Python callable cannot be detached; a command can.")
             return CallableJob(cmd, self, name=name)
-        return super().makejob(cmd, name=name, detach=detach)
+        return LocalJob(Command.of(cmd), self, name=name, detach=detach)
 
     def _job_of(self, job: Any, args: tuple[Any, ...], kw: dict[str, Any]) -> Any:
         if isinstance(job, CallableJob):

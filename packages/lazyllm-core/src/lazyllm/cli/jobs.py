@@ -39,8 +39,14 @@ def _row(job: JobInfo) -> tuple[str, ...]:
     state = "Ready" if job.ready and not job.state.ended else str(job.state)
     if job.exit_code:
         state = f"{state} ({job.exit_code})"
-    name = " ".join(job.name.split())
-    return job.id, state, _age(job.created), job.launcher, name[:40], job.url or job.reason or ""
+    where, name, last = _plain(job.launcher), _plain(job.name), _plain(job.url or job.reason)
+    return job.id, state, _age(job.created), where, name[:40], last
+
+
+def _plain(text: str | None) -> str:
+    """Return `text` as one line that a terminal can only print: others may have chosen it."""
+    line = " ".join((text or "").split())
+    return "".join(letter if letter.isprintable() else "?" for letter in line)
 
 
 def _age(since: float) -> str:
@@ -92,7 +98,7 @@ def stop(jobs: tuple[str, ...], everything: bool, force: bool, as_json: bool) ->
             continue
         told.append(job.to_json())
         if not as_json:
-            click.echo(f"{job.id}  {job.state}  {job.reason or ''}".rstrip())
+            click.echo(f"{job.id}  {job.state}  {_plain(job.reason)}".rstrip())
     if as_json:
         click.echo(json.dumps(told, ensure_ascii=False, indent=2))
     elif not told:
@@ -112,6 +118,6 @@ def reap(as_json: bool) -> None:
         return
     for job in found:
         left = f", still alive: {job.left}" if job.left else ""
-        click.echo(f"{job.id}  {job.name}: {job.reason}; ended {job.pids}{left}")
+        click.echo(f"{job.id}  {_plain(job.name)}: {_plain(job.reason)}; ended {job.pids}{left}")
     if not found:
         click.echo("nothing was left behind", err=True)

@@ -60,7 +60,8 @@ class Job(JobView):
 
     @classmethod
     def adopt(cls, record: Record, launcher: LazyLLMLaunchersBase | None = None) -> Job:
-        """Return the job of a record that this or another process made; `launcher` is by default the one it names."""
+        """Return the job of a record that any process made, under the launcher that it names; a JobError if damaged."""
+        record.demand_sound()
         if launcher is None:
             from ..registry.group import find_group
 
@@ -123,7 +124,8 @@ class Job(JobView):
                 jobid = launcher.submit(self)
         except BaseException as error:
             if self.record:
-                self.record.finish(Status.Failed, f"not started: {error}")
+                why = error.message if isinstance(error, LazyLLMError) else str(error) or type(error).__name__
+                self.record.finish(Status.Failed, f"not started: {why}")
             with _logged(f"{who} could not let go of job {self.name!r}"):
                 launcher.release(self)
             raise
@@ -180,9 +182,7 @@ class Job(JobView):
             return
         if not self._refresh().ended:
             self._stop(force)
-        left = list(self._status.get("left") or ())
-        if here(self._status):
-            left = prove_gone(self.record, self._status)
+        left = prove_gone(self.record, self._status) if here(self._status) else self._status.get("left")
         if self._watcher:
             self._watcher.join(5)
         if left:

@@ -7,15 +7,16 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
-from ..errors import ConfigError, InputError, LazyLLMError, near
+from ..errors import InputError, LazyLLMError, near
 from . import record as records
 from .ending import close_if_absent, end
 from .job import Job
 from .keys import API_KEY, key_file
 from .output import Follower
 from .record import Record
-from .runner import MARK, environment, processes, token
+from .runner import MARK, environment, port_free, processes, resolve, token
 from .status import Status, state_of
 from .sweep import here, processes_of, prove_gone, runner_alive, settle, sweep
 
@@ -91,10 +92,12 @@ def find(key: str | int) -> Record:
 
     Raises:
         InputError: nothing or more than one thing is meant.
+        JobError: the record that is meant was damaged.
     """
     key = str(key).strip()
     exact = Record(records.jobs_folder() / key) if key and "/" not in key and not key.startswith(".") else None
     if exact and exact.data.get("id") == key:
+        exact.demand_sound()
         return exact
     everything = list(records.records()) if key else []
     named = [record for record in everything if key in _names(record)]
@@ -104,7 +107,7 @@ def find(key: str | int) -> Record:
     if len(begins) == 1:
         return begins[0]
     if begins:
-        raise InputError(f"{key!r} begins the ids of several jobs: {', '.join(sorted(r.id for r in begins))}.")
+        raise InputError(f"{key!r} begins the ids of several jobs: {_ids(begins)}.")
     known = [name for record in everything for name in (record.id, record.data.get("name", ""))]
     raise InputError(f"There is no job {key!r}. {near(key, known[-200:])}", hint="lazyllm ps lists all jobs.")
 
@@ -120,18 +123,47 @@ def _names(record: Record) -> set[str]:
 def _the_one(key: str, found: list[Record]) -> Record:
     running = [record for record in found if not state_of(settle(record)).ended]
     if len(running) > 1:
-        ids = ", ".join(sorted(record.id for record in running))
-        raise InputError(f"{key!r} means several running jobs: {ids}.", hint="Name one by its id.")
+        raise InputError(f"{key!r} means several running jobs: {_ids(running)}.", hint="Name one by its id.")
     return running[0] if running else max(found, key=lambda record: float(record.data.get("created", 0)))
 
 
+def _ids(found: list[Record], shown: int = 5) -> str:
+    ids = sorted(record.id for record in found)
+    return ", ".join(ids[:shown]) + (f" and {len(ids) - shown:,} more" if len(ids) > shown else "")
+
+
 def key_for(url: str) -> str | None:
-    """Return the API key of this user's job that serves `url`; None if there is no such job, or it has no key."""
+    """Return the API key of this user's job that serves `url`; None if no such job runs, or it has no key.
+
+    Other names of the job's machine will do, too.
+    """
     try:
-        path = key_file(find(url))
+        record = _serving(url)
+        path = None if info(record).state.ended else key_file(record)
         return str(json.loads(path.read_bytes())[API_KEY]) if path else None
-    except (ConfigError, InputError, OSError, ValueError, KeyError):
+    except (LazyLLMError, OSError, ValueError, KeyError):
         return None
+
+
+def _serving(url: str) -> Record:
+    try:
+        return find(url)
+    except InputError:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port
+        for record in records.records():
+            address = record.status().get("address") or {}
+            if port in (address.get("ports") or {}).values() and _same_machine(record, host, address["host"]):
+                return record
+        raise
+
+
+def _same_machine(record: Record, host: str, known: str) -> bool:
+    """Say whether `host` is another name of the machine that a job's server is `known` under."""
+    found = resolve(host)
+    if here(record.status()) and record.data.get("host") in ("0.0.0.0", "::"):  # noqa: S104 (compared, not bound)
+        return any(port_free(ip, 0) for ip in found)
+    return bool({*found} & {*resolve(known)})
 
 
 def logs(key: str | int, *, follow: bool = False, lines: int | None = None) -> Iterator[str]:

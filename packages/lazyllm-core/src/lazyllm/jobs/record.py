@@ -16,12 +16,15 @@ from typing import Any
 
 from ..common.log import LOG
 from ..configs import config
-from ..errors import ConfigError, InputError, LauncherError
+from ..errors import ConfigError, InputError, JobError, LauncherError
 from .command import Command, Ref
 from .runner import numbers, remove, token, write_json
+from .shape import damage, sound
 from .status import Status, state_of
 
 KEPT, KEPT_DAYS = 1000, 30
+
+_passed_over: set[Path] = set()
 
 
 class Record:
@@ -45,8 +48,15 @@ class Record:
         return self.folder / "output.log"
 
     def status(self) -> dict[str, Any]:
-        """status.json as it is now; empty before the runner has begun."""
-        return _read(self.folder / "status.json")
+        """status.json as it is now, without fields that cannot be right; empty before the runner has begun."""
+        return sound(_read(self.folder / "status.json"))
+
+    def demand_sound(self) -> None:
+        """Raise a JobError if job.json was damaged: nothing can be done with the job then."""
+        if wrong := damage(self.data):
+            raise JobError(
+                f"The record of job {self.id} is damaged: {wrong}.", hint=f"Mend or remove the folder {self.folder}."
+            )
 
     @property
     def state(self) -> Status:
@@ -85,7 +95,7 @@ class Record:
     def url(self, status: Mapping[str, Any]) -> str | None:
         """The service's URL in `status`; None if the job serves nothing or its address is not known yet."""
         service, address = self.data.get("service"), status.get("address")
-        if not service or not address:
+        if not service or not address or service["port"] not in address["ports"]:
             return None
         host = f"[{address['host']}]" if ":" in address["host"] else address["host"]
         return f"http://{host}:{address['ports'][service['port']]}{service['path']}"
@@ -103,7 +113,7 @@ class Record:
             write_json(str(self.folder / "status.json"), status)
             for path in (self.folder / "secrets.json", *self.data.get("scratch", ())):
                 remove(os.path.join(self.data.get("cwd") or "/", path))  # noqa: PTH118 (as the runner has it)
-        except OSError as error:
+        except (OSError, ValueError) as error:  # ValueError: no path can be called so
             LOG.warning("The end of job %s (%s) cannot be recorded: %s.", self.id, reason, error)
         return status
 
@@ -212,7 +222,7 @@ def _check(command: Command) -> None:
 
 
 def records() -> Iterator[Record]:
-    """Yield all records, in no order; a ConfigError if their folder cannot be read."""
+    """Yield all records but damaged ones, in no order; a ConfigError if their folder cannot be read."""
     try:
         with os.scandir(jobs_folder()) as entries:
             names = [entry.name for entry in entries if not entry.name.startswith(".")]
@@ -230,7 +240,13 @@ def records() -> Iterator[Record]:
 
 
 def _is_ours(record: Record) -> bool:
-    return record.data.get("version") == 1 and record.data.get("id") == record.id
+    if record.data.get("version") != 1 or record.data.get("id") != record.id:
+        return False
+    wrong = damage(record.data)
+    if wrong and record.folder not in _passed_over:
+        _passed_over.add(record.folder)
+        LOG.warning("The record %s is damaged and passed over: %s.", record.folder, wrong)
+    return wrong is None
 
 
 def prune(found: Iterable[Record] | None = None) -> int:
@@ -240,7 +256,7 @@ def prune(found: Iterable[Record] | None = None) -> int:
         found: the records, if the caller has read them; removed ones are recognised by their `data` being empty.
     """
     statuses = ((record, record.status()) for record in (records() if found is None else found))
-    ended = [(float(status.get("ended") or 0), record) for record, status in statuses if state_of(status).ended]
+    ended = [(_end_of(record, status), record) for record, status in statuses if state_of(status).ended]
     ended.sort(key=lambda pair: pair[0], reverse=True)
     oldest = time.time() - KEPT_DAYS * 86400
     gone = [record for n, (when, record) in enumerate(ended) if n >= KEPT or when < oldest]
@@ -248,6 +264,11 @@ def prune(found: Iterable[Record] | None = None) -> int:
         remove(str(record.folder))
         record.data = {}
     return len(gone) + _remove_unfinished()
+
+
+def _end_of(record: Record, status: Mapping[str, Any]) -> float:
+    """Return when a job ended; its beginning if that cannot be told."""
+    return float(status.get("ended") or record.data.get("created") or 0)
 
 
 def _remove_unfinished() -> int:
@@ -264,7 +285,7 @@ def _remove_unfinished() -> int:
 def _read(path: Path) -> dict[str, Any]:
     try:
         data = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return data if isinstance(data, dict) else {}
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 MARK, DETACHED = b"LAZYLLM_JOB_ID", b"LAZYLLM_JOB_DETACHED"
+RESULT = "result.json"
 LINUX = sys.platform.startswith("linux")
 BOOT = ""
 if LINUX:
@@ -181,13 +182,13 @@ def port_free(host: str, port: int) -> bool:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
-        except OSError:
+        except (OSError, UnicodeError):  # UnicodeError: no machine can be called so
             return False
     return True
 
 
 def port_holder(port: int) -> tuple[int, str] | None:
-    """Return (pid, name) of who listens on `port` or has it reserved, as far as this user may see it."""
+    """Return (pid, name) of which other process listens on `port` or has it reserved, as far as this user may see."""
     inodes = set()
     for name, inode in (("tcp", 9), ("tcp6", 9), ("unix", 6)):
         try:
@@ -199,7 +200,7 @@ def port_holder(port: int) -> tuple[int, str] | None:
             reserved = name == "unix" and row[-1] == "@lazyllm-port-%d" % port
             if reserved or (name != "unix" and row[3] == "0A" and row[1].endswith(":%04X" % port)):
                 inodes.add("socket:[%s]" % row[inode])
-    for pid in processes() if inodes else ():
+    for pid in sorted(set(processes()) - {os.getpid()}) if inodes else ():
         folder = "/proc/%d/fd/" % pid
         try:
             if any(os.readlink(folder + fd) in inodes for fd in os.listdir(folder)):
@@ -335,12 +336,17 @@ class Runner:
             if self.unwanted():
                 raise Ended("stopped", "Cancelled")  # while it waited in a queue
             self.reserve()
+            if self.job.get("returns"):
+                remove(os.path.join(self.folder, RESULT))  # of a run before the job was put back into the queue
             for step in self.job["steps"]:
                 name = step.get("name") or os.path.basename(str(step["argv"][0]))
                 self.step(step, name, last=step is self.job["steps"][-1])
             result = self.job.get("result")
             if isinstance(result, str) and os.path.isabs(result) and not os.path.lexists(encode(result)):
                 raise Ended("step '%s' ended well but did not make %s" % (name, result), exit_code=0)
+            if self.job.get("returns") and not self.returned():
+                hint = "The function ended its process, by sys.exit() or os._exit(), instead of returning."
+                raise Ended("step '%s' ended well but returned nothing" % name, exit_code=0, hint=hint)
             end = Ended(None, "Done", exit_code=0)
         except Ended as reached:
             end = reached
@@ -411,6 +417,9 @@ class Runner:
 
     def reserve(self) -> None:
         wanted = self.job.get("ports") or {}
+        if wanted and not port_free(self.host, 0):
+            hint = "Let the server bind an address of the machine that it runs on."
+            raise Ended("the address %s is none of this machine's" % self.host, hint=hint)
         for name, port in wanted.items():
             self.ports[name] = self.wished(port) if port else self.free()
         shown = self.host
@@ -579,7 +588,19 @@ class Runner:
 
     def unwanted(self) -> bool:
         """Say whether somebody noted in the folder that this job should end: a signal may not reach a far runner."""
-        return "stopping" in os.listdir(self.folder)  # a network drive remembers for long that a file was not there
+        try:
+            return "stopping" in os.listdir(self.folder)  # a network drive remembers for long that it was not there
+        except OSError:
+            return False  # a network drive may falter: no reason to end a job
+
+    def returned(self) -> bool:
+        """Say whether the function's result is there, if this is the process that leaves it."""
+        if (self.job.get("env") or {}).get("RANK", os.environ.get("RANK", "0")) != "0":
+            return True  # the first one's counts
+        try:
+            return RESULT in os.listdir(self.folder)
+        except OSError:
+            return True  # whoever reads it finds out
 
     def timed_out(self) -> Ended:
         return Ended("did not end within its timeout of %g s" % (self.limit or 0))

@@ -22,8 +22,8 @@ def here(status: dict[str, Any]) -> bool:
 
 def runner_alive(status: dict[str, Any]) -> bool:
     """Say whether the runner named in `status` lives; only meaningful on its own machine."""
-    pid = status.get("runner_pid")
-    return pid is not None and token(pid) == status.get("runner_created")
+    pid, born = status.get("runner_pid"), status.get("runner_created")
+    return pid is not None and born is not None and token(pid) == born
 
 
 def settle(record: Record) -> dict[str, Any]:

@@ -106,10 +106,18 @@ class JobView:
 
     def _returned(self) -> Any:
         """Return what a function's call left behind; None before its end."""
+        if self.record is None:
+            return None
+        path = self.record.folder / "result.json"
         try:
-            return None if self.record is None else json.loads((self.record.folder / "result.json").read_bytes())
+            return json.loads(path.read_bytes())
         except FileNotFoundError:
             return None
+        except (OSError, ValueError, RecursionError) as error:
+            raise JobError(
+                f"What job {self.name!r} ({self.id}) returned cannot be read: {error}.",
+                hint=f"{path} should hold one JSON value; run the job again if it does not.",
+            ) from None
 
     @property
     def key_file(self) -> Path | None:
