@@ -8,16 +8,22 @@ import time
 import pytest
 
 from lazyllm.configs import config
+from lazyllm.errors import LauncherError
+from lazyllm.jobs import manage, runner
 from lazyllm.jobs import record as records
-from lazyllm.jobs import runner
 from lazyllm.jobs.command import Command, Step
+from lazyllm.jobs.job import Job
 from lazyllm.jobs.status import Status
 from lazyllm.jobs.tools import Answer
 from lazyllm_launch_psij import judge as judging
+from lazyllm_launch_psij import poller as polling
+from lazyllm_launch_psij import unsent
 from lazyllm_launch_psij.answers import Word, read
-from lazyllm_launch_psij.judge import judge, judge_unsent
+from lazyllm_launch_psij.judge import judge
+from lazyllm_launch_psij.launcher import PsijLauncher
 from lazyllm_launch_psij.library import executor
 from lazyllm_launch_psij.poller import PsijPoller, Seen
+from lazyllm_launch_psij.unsent import judge_unsent
 
 SLURM = """\
 JOBID               ST                  REASON
@@ -133,8 +139,14 @@ def record(tmp_path, monkeypatch):
     return records.create(command, name="x", launcher="psij", env={}, host=None, detached=True)
 
 
-def seen(status, ago=0.0, message=""):
-    return Seen(status, time.time() - ago, time.time(), message)
+def seen(status, later=0.0):
+    return Seen(status, time.time() + later)
+
+
+def judged(record, name, status, lasting):
+    """Judge twice, as two processes that ask `lasting` seconds apart, and nothing in between."""
+    judge(record, name, "1.s", seen(status))
+    return judge(record, name, "1.s", seen(status, lasting))
 
 
 def begun(record, **facts):
@@ -147,7 +159,7 @@ def test_the_record_knows_better(record):
     assert judge(record, "pbs", "1.s", seen(Status.Running)) is Status.Running
     assert judge(record, "pbs", "1.s", seen(Status.Done)) is None  # its runner's last word may be on its way
     begun(record, state="Done")
-    assert judge(record, "pbs", "1.s", seen(Status.Failed, 100)) is Status.Done
+    assert judge(record, "pbs", "1.s", seen(Status.Failed)) is Status.Done
 
 
 @pytest.mark.parametrize(
@@ -158,33 +170,82 @@ def test_the_record_knows_better(record):
 def test_ends_without_a_last_word(record, status, words):
     begun(record)
     end = Status.Cancelled if status is Status.Cancelled else Status.Failed
-    assert judge(record, "pbs", "1.s", seen(status, 5)) is end
+    assert judged(record, "pbs", status, 5) is end
     assert words in record.status()["reason"]
 
 
 def test_a_runner_that_could_not_start_tells_why(record):
     (record.folder / "node.log").write_text("noise\nbash: /x/python: No such file or directory\n")
-    assert judge(record, "lsf", "1", seen(Status.Failed, 5)) is Status.Failed
+    assert judged(record, "lsf", Status.Failed, 5) is Status.Failed
     assert record.status()["reason"].endswith("did not start on the node: bash: /x/python: No such file or directory")
 
 
 def test_a_job_that_is_forgotten_is_lost_only_after_a_while(record, monkeypatch):
-    assert judge(record, "pbs", "1.s", seen(None, 100)) is None
+    assert judged(record, "pbs", None, 100) is Status.InQueue
     monkeypatch.setattr(judging, "UNSURE", 0.0)
-    assert judge(record, "pbs", "1.s", seen(None, 1)) is None
-    assert judge(record, "pbs", "1.s", seen(None, 100)) is Status.Failed
+    assert judged(record, "pbs", None, 1) is Status.InQueue
+    assert judged(record, "pbs", Status.Running, 1) is Status.Running  # it is known again
+    assert judged(record, "pbs", None, 5) is Status.InQueue
+    assert judged(record, "pbs", None, 100) is Status.Failed
     assert "PBS no longer knows it" in record.status()["reason"]
 
 
 def test_a_stopped_job_is_cancelled_however_it_ended(record):
     record.ask_to_end()
-    assert judge(record, "lsf", "1", seen(Status.Failed, 5)) is Status.Cancelled
+    assert judged(record, "lsf", Status.Failed, 5) is Status.Cancelled
 
 
 def test_a_submission_that_died(record, monkeypatch):
     assert judge_unsent(record) is None
-    monkeypatch.setattr(judging, "SUBMISSION", 0.0)
+    monkeypatch.setattr(unsent, "LATE", 0.0)
     assert judge_unsent(record) is Status.Failed and "submitted it died" in record.status()["reason"]
+
+
+def submitted_by_a_dead_process(record, name):
+    unsent.begin(record, name)
+    who = {**records.owner(), "created": "another process"}
+    runner.write_json(str(record.folder / unsent.NOTE), {"executor": name, "submitter": who})
+
+
+@pytest.mark.parametrize(
+    "name, end", [("pbs", ("Cancelled", "stopped before it ran")),
+                  ("local", ("Failed", "the program that submitted it died meanwhile"))],
+)  # fmt: skip
+def test_a_job_whose_submitter_was_killed_is_stopped(record, name, end):
+    unsent.begin(record, name)
+    with pytest.raises(LauncherError, match="has no id yet"):  # it is being submitted
+        PsijLauncher().cancel(Job.adopt(record, PsijLauncher()))
+    submitted_by_a_dead_process(record, name)
+    manage.stop(record.id)
+    assert (record.status()["state"], record.status()["reason"]) == end
+    assert name == "local" or record.stopping  # should it start even so
+
+
+def test_a_job_that_was_submitted_elsewhere_is_stopped_after_a_minute(record):
+    unsent.begin(record, "pbs")
+    who = {**records.owner(), "numbers": "another machine's"}
+    runner.write_json(str(record.folder / unsent.NOTE), {"executor": "pbs", "submitter": who})
+    assert not unsent.given_up(record)
+    record.data["created"] -= 61
+    assert unsent.given_up(record)
+
+
+def test_a_local_job_whose_submitter_was_killed_is_failed_at_once(record):
+    submitted_by_a_dead_process(record, "pbs")
+    assert judge_unsent(record) is None  # its scheduler may have it
+    submitted_by_a_dead_process(record, "local")
+    assert manage.ps()[0].state is Status.Failed
+
+
+def test_a_scheduler_that_hangs_is_not_asked_by_each_job(monkeypatch):
+    asked = []
+    monkeypatch.setattr(polling, "run", lambda *argv: asked.append(argv) or Answer(None, "", "no answer"))
+    poller = PsijPoller("pbs")
+    assert [poller.seen(f"{n}.s") for n in range(3)] == [None] * 3 and len(asked) == 1
+    monkeypatch.setattr(polling, "run", lambda *_: Answer(0, pbs(_1="R"), ""))
+    poller._again = time.monotonic()
+    poller._asked.clear()
+    assert poller.seen("1.s").status is Status.Running
 
 
 def test_words():

@@ -118,9 +118,11 @@ def test_a_pbs_that_forgets_jobs_as_they_end(simulated):
 
 def test_a_submission_without_an_answer_starts_nothing(simulated, monkeypatch):
     monkeypatch.setattr(submission, "LIMIT", 1.0)
-    (simulated / "slow").touch()
+    for way in ("slow", "hold"):
+        (simulated / way).touch()
     with pytest.raises(LauncherError, match="gave no answer within 1 s"):
         PsijLauncher("pbs").launch(["touch", str(simulated / "ran")])
+    (simulated / "hold").unlink()
     begun = time.monotonic()
     while not (simulated / "1" / "job").exists() or '"ended"' not in (simulated / "1" / "job").read_text():
         assert time.monotonic() - begun < 20

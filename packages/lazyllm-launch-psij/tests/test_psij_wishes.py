@@ -36,6 +36,7 @@ from lazyllm_launch_psij.submit import directives, name_of, script
         ({"queue": "a b"}, "queue='a b': expected a name of letters"),
         ({"queue": "$(touch x)"}, "queue='$(touch x)'"),
         ({"queue": "é"}, "queue='é'"),
+        ({"queue": "-q"}, "queue='-q': expected a name"),
         ({"account": "a\n#PBS -q x"}, "account="),
         ({"executor": "local", "ngpus": 1}, "ngpus=1: the executor 'local' cannot be asked for that"),
         ({"executor": "local", "queue": "q"}, "queue='q'"),

@@ -59,9 +59,18 @@ def test_a_bad_setting_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_password_in_the_address_is_never_shown() -> None:
     assert shown("https://me:secret@head:1/x") == "https://head:1/x"
+    assert shown("https://head:1/x") == "https://head:1/x" and shown("me:secret@head") == "head"
+
+
+@pytest.mark.parametrize(
+    "given",
+    ["ftp://me:secret@head:1", "http://me:se/secret@head:99999", "http://me:12/secret@head", "http://me:a?secret@head",
+     "http://me:a#secret@head", "http://me:a://secret@head:x", "me:secret/secret@head"],
+)  # fmt: skip
+def test_a_password_in_what_is_no_address_is_not_shown(given: str) -> None:
     with pytest.raises(InputError) as error:
-        url_of("ftp://me:secret@head:1", "address")
-    assert "secret" not in str(error.value)
+        url_of(given, "address")
+    assert "secret" not in str(error.value) and "head" in str(error.value)
 
 
 def test_headers_are_rays_or_the_configurations(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ import pytest
 from lazyllm.errors import JobError
 from lazyllm.jobs import runner
 from lazyllm.jobs.job import Job
+from lazyllm.jobs.polling import said_since
 from lazyllm.jobs.status import Status
 from lazyllm_launch_ray import judge as judging
 from lazyllm_launch_ray import note
@@ -108,9 +109,9 @@ def test_a_job_that_ray_does_not_know_is_lost_only_after_a_while(
     assert settled(job)[0] is Status.InQueue
     double.row(job.id, "PENDING")
     assert settled(job)[0] is Status.InQueue
-    assert not (job.record.folder / note.MISSED).exists()
+    known = said_since(job.record, "PENDING")
     del double.jobs[job.id]
-    settled(job)
+    assert settled(job)[0] is Status.InQueue and said_since(job.record, GONE) > known
     monkeypatch.setattr(judging, "LOST", 0.01)
     state, reason = settled(job)
     assert state is Status.Failed and reason.startswith("Ray no longer knows it, and it never ran")
@@ -119,7 +120,7 @@ def test_a_job_that_ray_does_not_know_is_lost_only_after_a_while(
 def test_a_list_that_is_older_than_the_job_says_nothing_of_it(job: Job, double: Any) -> None:
     older = Seen(GONE, job.record.data["created"] - 1)
     assert judging.judge(job.record, job.launcher._api(), older) is Status.InQueue
-    assert not (job.record.folder / note.MISSED).exists()
+    assert not (job.record.folder / "said.json").exists()
 
 
 def test_what_the_record_says_goes_before_what_ray_does_not_know(

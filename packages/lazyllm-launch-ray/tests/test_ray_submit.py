@@ -77,6 +77,7 @@ def test_a_head_whose_agent_is_not_up_yet_is_waited_for(double: Any) -> None:
         ((404, "<html>404</html>"), "is no Ray dashboard: it takes no jobs"),
         ((200, "<html>Sign in</html>"), "is no Ray dashboard: it takes no jobs"),
         ((200, "{}"), "is no Ray dashboard: it takes no jobs"),
+        ((401, ""), "What answers at http://127.0.0.1"),
         ((401, ""), "wants a token (status 401)"),
         ((403, ""), "refuses the token that it was sent, or this user (status 403)"),
     ],

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from lazyllm.errors import InputError
+from lazyllm_launch_ray.carried import carried
 from lazyllm_launch_ray.launcher import RayLauncher
 from lazyllm_launch_ray.wishes import Wishes, request
 
@@ -76,3 +77,9 @@ def test_sizes_can_be_read_from_the_launcher() -> None:
     launcher = RayLauncher("head:1", 2, 4, timeout=60, queue_timeout=5, nnode=1, nproc=1, python="/usr/bin/python3")
     assert (launcher.ngpus, launcher.ncpus, launcher.timeout, launcher.queue_timeout) == (2, 4, 60, 5)
     assert (launcher.python, launcher.host, launcher.sync) == ("/usr/bin/python3", None, True)
+
+
+def test_no_secret_is_carried() -> None:
+    names = ("PASSWD", "MY_CREDENTIAL", "db_password", "RAY_HEADERS", "MODEL_SOURCE_TOKEN", "OPENAI_API_KEY")
+    found = carried({f"LAZYLLM_{name}": "hidden" for name in names} | {"LAZYLLM_DATA_PATH": "/data"})
+    assert found["LAZYLLM_DATA_PATH"] == "/data" and "hidden" not in found.values()

@@ -208,6 +208,8 @@ def test_an_ended_job_is_removed(world, make, until):
         ({}, {"workspace_name": "spcae"}, "workspace spcae not found.*LAZYLLM_SCO_WORKSPACE"),
         ({}, {"partition": "prat"}, "partition prat does not exist.*partition"),
         ({"refuse": "insufficient GPU quota"}, {}, "insufficient GPU quota.*quota leaves"),
+        ({}, {"ngpus": 1000}, "N3lS.Ii.I60.1000 not found: a node has at most 8 GPUs.*Check ngpus"),
+        ({"nodes": 2}, {"nnode": 3}, "3 nodes requested, at most 2.*quota leaves"),
         ({"down": "dial tcp: connection refused"}, {}, "connection refused.*when the network"),
     ],
 )

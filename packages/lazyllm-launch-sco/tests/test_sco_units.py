@@ -1,20 +1,26 @@
 """Words of SenseCore's tools and what follows from them; how steps become those of several processes."""
 
 import json
+import signal
 import sys
 import time
 
 import pytest
 
+from lazyllm.errors import LauncherError
 from lazyllm.jobs.command import Command, Ref, Service, Step
 from lazyllm.jobs.naming import text_of
-from lazyllm.jobs.record import create
+from lazyllm.jobs.record import create, owner
 from lazyllm.jobs.status import Status
 from lazyllm.jobs.tools import Answer
+from lazyllm_launch_sco import commands, parse
 from lazyllm_launch_sco import judge as judging
-from lazyllm_launch_sco import parse
 from lazyllm_launch_sco.backend import backend_of
+from lazyllm_launch_sco.node import worker
+from lazyllm_launch_sco.poller import PREFIX, ScoPoller
 from lazyllm_launch_sco.states import GONE, STATES, Seen
+from lazyllm_launch_sco.stop import stop
+from lazyllm_launch_sco.ticket import Ticket
 from lazyllm_launch_sco.torchrun import spread, spread_steps
 from lazyllm_launch_sco.trouble import complaint
 
@@ -150,17 +156,16 @@ def record(lazyllm_home):
     return create(Command.of(["x"]), name="x", launcher="sco", env={})
 
 
-def seen(word, lasting=0.0):
-    return Seen(word, time.time(), "pt-1", time.time() - lasting)
-
-
-def judged(record, found):
-    return judging.judge(record, "pt-1", found, backend_of("srun", "space"))
+def judged(record, word, lasting=0.0):
+    """Judge twice, as two processes that ask `lasting` seconds apart, and nothing in between."""
+    for asked in (time.time(), time.time() + lasting):
+        found = judging.judge(record, "pt-1", Seen(word, asked, "pt-1"), backend_of("srun", "space"))
+    return found
 
 
 def test_what_is_not_known_is_no_failure(record):
     for word in ("", "wait_quota", "exploded"):
-        assert judged(record, seen(word, 1e6)) is None
+        assert judged(record, word, 1e6) is None
     assert not record.state.ended
 
 
@@ -180,23 +185,85 @@ def test_what_is_not_known_is_no_failure(record):
     ],
 )
 def test_what_follows_for_a_young_job_without_a_word(record, word, lasting, expected):
-    assert judged(record, seen(word, lasting)) is expected
+    assert judged(record, word, lasting) is expected
 
 
 def test_a_job_whose_runner_never_began_says_why(record):
     (record.folder / "scheduler.log").write_text("ImagePullBackOff: no such image\n")
-    assert judged(record, seen("failed", 9)) is Status.Failed
+    assert judged(record, "failed", 9) is Status.Failed
     assert "did not start on the node" in record.status()["reason"]
     assert "ImagePullBackOff" in record.log.read_text()
 
 
 def test_a_lost_job(record):
     record.data["created"] -= 100
-    assert judged(record, seen(GONE, 5)) is None
-    assert judged(record, seen(GONE, 20)) is Status.Failed
+    assert judged(record, GONE, 5) is None
+    assert judged(record, "queueing") is Status.InQueue  # it is listed again
+    assert judged(record, GONE, 5) is None
+    assert judged(record, GONE, 20) is Status.Failed
     assert record.status()["reason"] == "SenseCore does not have it, and it never ran"
 
 
 def test_a_stopped_job_that_is_gone(record):
     record.ask_to_end()
-    assert judged(record, seen(GONE)) is Status.Cancelled and record.status()["reason"] == "stopped"
+    assert judged(record, GONE) is Status.Cancelled and record.status()["reason"] == "stopped"
+
+
+def test_a_tool_that_hangs_is_not_asked_by_each_job(monkeypatch):
+    asked = []
+    monkeypatch.setattr(commands, "run", lambda argv, limit: asked.append(argv) or Answer(None, "", "no answer"))
+    for generation in ("srun", "acp"):
+        asking = ScoPoller(backend_of(generation, "space"))
+        assert [asking.seen(jobid) for jobid in ("s_flag_a", "pt-1", "pt-2")] == [None] * 3
+    assert len(asked) == 2
+    monkeypatch.setattr(commands, "DEAF", 0.0)
+    ask = commands.Asking()
+    assert ask(["x"], limit=1) is None and ask(["x"], limit=1) is None and len(asked) == 4
+
+
+@pytest.fixture
+def named(record, lazyllm_home):
+    """A job that went by its name when its submitter was killed."""
+    record.submitted(PREFIX + record.id)
+    who = {**owner(), "created": "another process"}
+    Ticket("srun", "space", submitter=who).write(record)
+    return record
+
+
+def scancelled(record, monkeypatch, listed):
+    monkeypatch.setattr("lazyllm_launch_sco.stop.PAUSE", 0.0)
+    monkeypatch.setattr("lazyllm_launch_sco.srun.Srun.find", lambda *_: listed)
+    stop(record, str(record.jobid), backend_of("srun", "space"), force=False)
+
+
+def test_a_job_whose_submitter_was_killed_is_stopped(named, monkeypatch):
+    with pytest.raises(LauncherError, match="no answer when its id was asked for"):
+        scancelled(named, monkeypatch, None)
+    scancelled(named, monkeypatch, "")
+    assert (named.status()["state"], named.status()["reason"]) == ("Cancelled", "stopped before it ran")
+
+
+def test_a_job_that_is_being_submitted_is_not_given_up(named, monkeypatch):
+    Ticket("srun", "space").write(named)
+    with pytest.raises(LauncherError, match="not listed"):
+        scancelled(named, monkeypatch, "")
+    Ticket("srun", "space", submitter={**owner(), "numbers": "another machine's"}).write(named)
+    with pytest.raises(LauncherError, match="not listed"):
+        scancelled(named, monkeypatch, "")
+    named.data["created"] -= 61
+    scancelled(named, monkeypatch, "")
+    assert named.state is Status.Cancelled
+
+
+def test_a_node_bears_that_its_folder_is_away_for_a_moment(record, monkeypatch):
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    node = worker.Worker(str(record.folder))
+    assert not node.over()
+    away = record.folder.rename(record.folder.with_name("away"))
+    assert not node.over()
+    away.rename(record.folder)
+    assert not node.over()
+    record.folder.rename(away)
+    monkeypatch.setattr(worker, "AWAY", 0.0)
+    assert node.over()

@@ -78,6 +78,16 @@ def test_tools_are_demanded(monkeypatch, tmp_path, lazyllm_home):
     assert not (lazyllm_home / "jobs").exists()
 
 
+def test_the_srun_of_slurm_is_not_taken_for_sensecores(monkeypatch, tmp_path, lazyllm_home):
+    words = "echo 'srun: fatal: Could not establish a configuration source' >&2; exit 1"
+    (tmp_path / "srun").write_text(f"#!/bin/sh\n{words}\n")
+    (tmp_path / "srun").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(LauncherError, match="The srun on PATH is Slurm's, not SenseCore's"):
+        ScoLauncher("p", "w").launch(["true"])
+    assert not (lazyllm_home / "jobs").exists()
+
+
 def test_objects_are_not_sent():
     with pytest.raises(InputError, match="module:function"):
         ScoLauncher("p", "w").launch(print)
@@ -119,11 +129,19 @@ def test_files_for_nodes_are_plain_python_3_8():
 def test_what_is_carried(monkeypatch, lazyllm_home):
     monkeypatch.setenv("LAZYLLM_SOMETHING", "a b")
     monkeypatch.setenv("LAZYLLM_OPENAI_API_KEY", "s3cret")
+    monkeypatch.setenv("LAZYLLM_db_password", "hidden")
+    monkeypatch.setenv("LAZYLLM_RAY_HEADERS", '{"Authorization": "Bearer hidden"}')
+    monkeypatch.setenv("LAZYLLM_API_KEY", "")
     monkeypatch.setenv("LAZYLLM_JOB_ID", "outer")
     monkeypatch.setenv("LAZYLLM_HOME", "rel/home")
     found = variables()
     assert found["LAZYLLM_SOMETHING"] == "a b" and found["LAZYLLM_HOME"].endswith("/rel/home")
     assert not {"LAZYLLM_OPENAI_API_KEY", "LAZYLLM_JOB_ID"} & set(found)
-    assert with_secrets(Command.of(["x"])).secrets == {"LAZYLLM_OPENAI_API_KEY": "s3cret"}
+    assert "hidden" not in str(found) and "LAZYLLM_API_KEY" not in found
+    assert with_secrets(Command.of(["x"])).secrets == {
+        "LAZYLLM_OPENAI_API_KEY": "s3cret",
+        "LAZYLLM_db_password": "hidden",
+        "LAZYLLM_RAY_HEADERS": '{"Authorization": "Bearer hidden"}',
+    }
     own = Command((Step(["x"]),), secrets={"LAZYLLM_OPENAI_API_KEY": "own"})
-    assert with_secrets(own).secrets == {"LAZYLLM_OPENAI_API_KEY": "own"}
+    assert with_secrets(own).secrets["LAZYLLM_OPENAI_API_KEY"] == "own"

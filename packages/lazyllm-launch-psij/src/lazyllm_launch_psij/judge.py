@@ -9,6 +9,7 @@ from typing import Any
 from lazyllm.common.log import LOG
 from lazyllm.errors import LauncherError
 from lazyllm.jobs import runner
+from lazyllm.jobs.polling import said_since
 from lazyllm.jobs.record import Record
 from lazyllm.jobs.status import Status, state_of
 from lazyllm.jobs.sweep import sweep
@@ -17,6 +18,7 @@ from .cancel import cancel
 from .poller import Seen
 from .schedulers import SCHEDULERS
 from .submit import LOG as NODE_LOG
+from .unsent import age
 
 LAG = 3.0
 """Seconds after a job's end in which its runner's last word may still be on its way through the file system."""
@@ -24,9 +26,8 @@ UNSURE = 60.0
 """Age in seconds from which on a job that its scheduler does not know is believed to be lost."""
 LOST = 10.0
 """Seconds for which the scheduler must have said so."""
-SUBMITTING = "submitting"
-"""Stands for the id of a job until its scheduler has named one."""
-SUBMISSION = 120.0
+UNKNOWN = "unknown"
+"""Our own word for a job that its scheduler does not know."""
 
 
 def judge(record: Record, name: str, jobid: str, seen: Seen) -> Status | None:
@@ -35,10 +36,10 @@ def judge(record: Record, name: str, jobid: str, seen: Seen) -> Status | None:
     state = state_of(told)
     if state.ended:
         return state
-    title, quiet = SCHEDULERS[name].title, time.time() - seen.since
+    title, quiet = SCHEDULERS[name].title, seen.asked - said_since(record, seen.status or UNKNOWN)
     if seen.status is None:
-        if _age(record) < UNSURE or quiet < LOST:
-            return None
+        if age(record) < UNSURE or quiet < LOST:
+            return None if told else Status.InQueue
         return _end(record, told, Status.Failed, f"{title} no longer knows it, and its runner left no last word")
     if seen.status is Status.InQueue:
         if state is Status.Running:
@@ -53,13 +54,6 @@ def judge(record: Record, name: str, jobid: str, seen: Seen) -> Status | None:
     if seen.status is Status.Cancelled:
         return _end(record, told, seen.status, f"cancelled in {title}")
     return _end(record, told, Status.Failed, _why(record, told, title))
-
-
-def judge_unsent(record: Record) -> Status | None:
-    """Return the state of a job for which no id was heard of."""
-    if record.status() or _age(record) < SUBMISSION:
-        return None
-    return _end(record, {}, Status.Failed, "the program that submitted it died meanwhile")
 
 
 def judge_local(record: Record, jobid: str) -> Status | None:
@@ -107,10 +101,6 @@ def _end(record: Record, told: dict[str, Any], state: Status, reason: str) -> St
     if told.get("node") == _here():
         sweep(record, told)
     return state_of(record.finish(state, reason))
-
-
-def _age(record: Record) -> float:
-    return time.time() - float(record.data.get("created", 0))
 
 
 def _here() -> str:

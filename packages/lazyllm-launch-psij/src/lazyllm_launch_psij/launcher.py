@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Mapping
 from typing import Any
 
 from lazyllm.errors import InputError, LauncherError
-from lazyllm.jobs import runner
 from lazyllm.jobs.job import Job
 from lazyllm.jobs.launcher import LazyLLMLaunchersBase
 from lazyllm.jobs.record import Record
@@ -16,12 +14,12 @@ from lazyllm.jobs.status import Status
 from lazyllm.jobs.sweep import signal_runner
 from lazyllm.jobs.view import JobView
 
-from .judge import SUBMITTING, judge, judge_local, judge_unsent
+from .judge import judge, judge_local
 from .poller import poller
 from .schedulers import LOCAL, SCHEDULERS
+from .unsent import NOTE, SUBMITTING, begin, close, given_up, judge_unsent, noted
 from .wishes import Wishes
 
-NOTE = "psij.json"
 MARGIN = 60.0
 """Seconds that the scheduler gives a job beyond its timeout, so that it is the runner that ends it."""
 
@@ -79,8 +77,7 @@ class PsijLauncher(LazyLLMLaunchersBase):
 
     def submit(self, job: Job) -> str:
         record, name = _record(job), self.wishes.place()
-        runner.write_json(str(record.folder / NOTE), {"executor": name})
-        record.submitted(SUBMITTING)
+        begin(record, name)
         if name == LOCAL:
             from .local import start
 
@@ -113,12 +110,17 @@ class PsijLauncher(LazyLLMLaunchersBase):
     def cancel(self, job: Job, force: bool = False) -> None:
         record = _record(job)
         jobid, name = str(record.jobid or ""), _executor_of(record)
-        if signal_runner(record.status(), force) or name == LOCAL:
+        if signal_runner(record.status(), force):
             return
         if jobid == SUBMITTING:
+            if given_up(record):
+                close(record)
+                return
             raise LauncherError(
                 f"Job {record.id} has no id yet.", hint=f"Try again in a moment: lazyllm stop {record.id}"
             )
+        if name == LOCAL:
+            return
         from .cancel import cancel
 
         cancel(name, jobid, running=record.state is Status.Running, force=force)
@@ -127,7 +129,7 @@ class PsijLauncher(LazyLLMLaunchersBase):
     def watch(self, job: Job, seconds: float) -> bool:
         record = _record(job)
         name, jobid = _executor_of(record), str(record.jobid)
-        if name == LOCAL:
+        if name == LOCAL or jobid == SUBMITTING:
             return super().watch(job, seconds)
         return poller(name).watch(job, jobid, seconds)
 
@@ -138,10 +140,7 @@ class PsijLauncher(LazyLLMLaunchersBase):
 
 def _executor_of(record: Record) -> str:
     """Return the executor that a job was submitted through."""
-    try:
-        name = json.loads((record.folder / NOTE).read_bytes())["executor"]
-    except (OSError, ValueError, KeyError, TypeError):
-        name = ""
+    name = noted(record).get("executor")
     if name not in SCHEDULERS and name != LOCAL:
         raise LauncherError(f"Job {record.id} does not tell which scheduler it was given to ({NOTE} in its record).")
     return str(name)

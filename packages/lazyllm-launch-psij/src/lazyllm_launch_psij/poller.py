@@ -18,14 +18,15 @@ from .library import executor
 
 SINGLE = 20
 """Jobs that are asked about one by one, if the scheduler fails for all because it does not know one."""
+DEAF = 10.0
+"""Seconds for which nothing more is asked after a question without an answer: the next would wait as long."""
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A job as it was seen last, at `asked`: `status`, None if the scheduler does not know it, since `since`."""
+    """A job as it was seen last, at `asked` (seconds since 1970): `status`, None if the scheduler does not know it."""
 
     status: Status | None
-    since: float
     asked: float
     message: str = ""
 
@@ -39,6 +40,7 @@ class PsijPoller(Poller):
         super().__init__()
         self.name = name
         self.queries = 0
+        self._again = float("-inf")
         self._known: dict[str, Seen] = {}
 
     def seen(self, jobid: str) -> Seen | None:
@@ -54,10 +56,8 @@ class PsijPoller(Poller):
         asked = time.time()
         for jobid, word in self._ask(sorted(jobids)).items():
             before = self._known.get(jobid)
-            changed = before is None or before.status is not word.status
-            since = asked if before is None or changed else before.since
-            self._known[jobid] = Seen(word.status, since, asked, word.message)
-            if changed:
+            self._known[jobid] = Seen(word.status, asked, word.message)
+            if before is None or before.status is not word.status:
                 self._changed = time.monotonic()
 
     def _ask(self, jobids: list[str]) -> dict[str, Word]:
@@ -75,11 +75,16 @@ class PsijPoller(Poller):
         return {jobid: found[jobid] for jobid in jobids if jobid in found}
 
     def _run(self, jobids: list[str]) -> Answer | None:
+        if time.monotonic() < self._again:
+            return None
         self.queries += 1
         try:
-            return run(self.name, executor(self.name).get_status_command(jobids))
+            answer = run(self.name, executor(self.name).get_status_command(jobids))
         except LauncherError:
             return None
+        if answer.code is None:
+            self._again = time.monotonic() + DEAF
+        return answer
 
 
 def _leaves_out(name: str, answer: Answer, understood: bool) -> bool:

@@ -139,10 +139,10 @@ def _whole(name: str, value: Any, least: int, *, none: bool) -> None:
 
 
 def _name(name: str, value: Any) -> None:
-    if value is not None and not (isinstance(value, str) and PLAIN.fullmatch(value)):
+    if value is not None and not (isinstance(value, str) and PLAIN.fullmatch(value) and value[0] != "-"):
         raise InputError(
-            f"{name}={value!r}: expected a name of letters, digits and _@%+=:,./- , or None: psij-python's scripts "
-            "carry no other."
+            f"{name}={value!r}: expected a name of letters, digits and _@%+=:,./- , not with a dash first, or None: "
+            "psij-python's scripts carry no other."
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -38,7 +39,8 @@ def url_of(address: Any, name: str) -> str:
     """Return `address` as a URL without a slash at its end; `name` says in errors where it comes from."""
     wrong = InputError(
         f"{name}={(shown(address) if isinstance(address, str) else address)!r} is no address of a Ray dashboard.",
-        hint=f"Expected http://HOST:PORT, HOST:PORT or HOST; by default {DEFAULT}.",
+        hint=f"Expected http://HOST:PORT, HOST:PORT or HOST; by default {DEFAULT}. "
+        "In a password, / is %2F and @ is %40.",
     )
     if not isinstance(address, str) or not address.strip() or not address.isprintable() or " " in address.strip():
         raise wrong
@@ -48,7 +50,8 @@ def url_of(address: Any, name: str) -> str:
         host, port = parts.hostname, parts.port
     except ValueError:
         raise wrong from None
-    if parts.scheme not in ("http", "https", "ray") or not host or parts.query or parts.fragment or port == 0:
+    bad = parts.query or parts.fragment or "@" in parts.path
+    if parts.scheme not in ("http", "https", "ray") or not host or bad or port == 0:
         raise wrong
     if parts.scheme == "ray" or (port is None and "://" not in address):
         where = f"[{host}]" if ":" in host else host
@@ -57,10 +60,10 @@ def url_of(address: Any, name: str) -> str:
 
 
 def shown(url: str) -> str:
-    """Return `url` without the name and password that may stand in it."""
-    scheme, mark, rest = url.rpartition("://")
-    place, slash, path = rest.partition("/")
-    return f"{scheme}{mark}{place.rpartition('@')[2]}{slash}{path}"
+    """Return `url` without the name and password that may stand in it, even if it is none because of them."""
+    who, at, place = url.rpartition("@")
+    scheme = re.match(r"[a-z]+://", who)
+    return (scheme[0] if scheme else "") + place if at else url
 
 
 def headers() -> dict[str, str]:

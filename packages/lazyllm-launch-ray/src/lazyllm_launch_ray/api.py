@@ -99,9 +99,9 @@ def fail(where: str, path: str, status: int, text: str) -> NoReturn:
 def _unwelcome(where: str, status: int) -> LauncherError:
     said = "wants a token" if status == 401 else "refuses the token that it was sent, or this user"
     return LauncherError(
-        f"The Ray cluster at {where} {said} (status {status}).",
-        hint="Let RAY_AUTH_TOKEN_PATH name a file with the token, or RAY_JOB_HEADERS or LAZYLLM_RAY_HEADERS hold "
-        'the headers: {"Authorization": "Bearer TOKEN"}.',
+        f"What answers at {where} {said} (status {status}).",
+        hint="If it is your Ray cluster, let RAY_AUTH_TOKEN_PATH name a file with the token, or RAY_JOB_HEADERS or "
+        'LAZYLLM_RAY_HEADERS hold the headers: {"Authorization": "Bearer TOKEN"}.',
     )
 
 

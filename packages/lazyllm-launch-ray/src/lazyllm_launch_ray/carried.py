@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from lazyllm.configs import CORE_KEYS
+from lazyllm.configs import is_secret_variable
 
 NAMES = (
     "PATH",
@@ -17,7 +17,6 @@ NAMES = (
     "HF_ENDPOINT",
 )
 OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE")
-SECRET = ("KEY", "TOKEN", "SECRET", "PASSWORD", "HEADERS")
 OWN = ("LAZYLLM_JOB_ID", "LAZYLLM_JOB_DIR", "LAZYLLM_JOB_DETACHED")
 
 
@@ -26,11 +25,9 @@ def carried(environ: Mapping[str, str]) -> dict[str, str]:
 
     PYTHONPATH is always among them, empty if need be, and PYTHONBREAKPOINT: Ray sets its own.
     """
-    hidden = {variable for key in CORE_KEYS if key.secret for variable in key.variables}
     found = {name: environ[name] for name in (*NAMES, *OFFLINE) if name in environ}
     for name, value in environ.items():
-        secret = name in hidden or any(word in name for word in SECRET)
-        if name.startswith("LAZYLLM_") and not secret and name not in OWN:
+        if name.startswith("LAZYLLM_") and name not in OWN and not is_secret_variable(name):
             found[name] = value
     return {
         **found,

@@ -7,6 +7,7 @@ from typing import Any
 
 from lazyllm.common.log import LOG
 from lazyllm.errors import LauncherError
+from lazyllm.jobs.polling import said_since
 from lazyllm.jobs.record import Record
 from lazyllm.jobs.status import Status, state_of
 from lazyllm.jobs.sweep import here, runner_alive
@@ -35,7 +36,7 @@ def judge(record: Record, api: Api, seen: Seen) -> Status | None:
         return state
     if seen.word == GONE:
         return _missing(record, told, seen)
-    note.found_again(record)
+    said_since(record, seen.word)
     asked = STATES.get(seen.word)
     if asked is None and seen.word not in _strange:
         _strange.add(seen.word)
@@ -60,8 +61,8 @@ def _missing(record: Record, told: dict[str, Any], seen: Seen) -> Status | None:
         return None
     if seen.asked < float(record.data.get("created", 0)):
         return None if told else Status.InQueue  # the list is older than the job
-    missed = note.missed_for(record, seen.asked)
-    if record.stopping and missed >= (HEEDED if told else 0):
+    missed = seen.asked - said_since(record, GONE)
+    if record.stopping and (not told or missed >= HEEDED):
         return Status.Cancelled
     if missed < LOST:
         return None if told else Status.InQueue

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from lazyllm.jobs.record import Record
-from lazyllm.jobs.runner import remove, write_json
+from lazyllm.jobs.runner import write_json
 
-NOTE, MISSED = "ray.json", "ray-missed.json"
-
+NOTE = "ray.json"
 
 _kept: dict[str, dict[str, Any]] = {}
 
@@ -27,21 +26,6 @@ def read(record: Record) -> dict[str, Any]:
     if key not in _kept and (found := _read(record.folder / NOTE)):
         _kept[key] = found
     return _kept.get(key, {})
-
-
-def missed_for(record: Record, now: float) -> float:
-    """Note that the cluster did not know the job at the time `now`; return for how many seconds it has not."""
-    path = record.folder / MISSED
-    since = _read(path).get("since")
-    if isinstance(since, (int, float)) and since <= now:
-        return now - since
-    write_json(str(path), {"since": now})
-    return 0.0
-
-
-def found_again(record: Record) -> None:
-    """Note that the cluster knows the job."""
-    remove(str(record.folder / MISSED))
 
 
 def age(record: Record) -> float:

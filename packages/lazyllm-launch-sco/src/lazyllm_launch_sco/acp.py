@@ -11,7 +11,7 @@ from lazyllm.jobs.record import Record
 from lazyllm.jobs.tools import Answer, locate
 
 from .backend import Order
-from .commands import WHOSE, ask, run
+from .commands import WHOSE, Asking, run
 from .parse import NOT_THERE, created, facts_of, jobs_of, state_word
 from .states import GONE, Seen
 from .trouble import complaint, mention
@@ -34,6 +34,7 @@ class Acp:
         self.workspace = workspace
         self._rows: list[dict[str, Any]] | None = None
         self._when = float("-inf")
+        self._ask = Asking()
 
     def check(self, wishes: Wishes) -> None:
         locate("sco", WHOSE)
@@ -80,7 +81,7 @@ class Acp:
 
     def _list(self, fresh: float = FRESH) -> list[dict[str, Any]] | None:
         if time.monotonic() - self._when > fresh:
-            answer = ask(self._argv("list", "--page-size", PAGE, "-o", "json"), limit=QUERY)
+            answer = self._ask(self._argv("list", "--page-size", PAGE, "-o", "json"), limit=QUERY)
             self._rows = jobs_of(answer.out) if answer and answer.ok else None
             if answer and self._rows is None:
                 mention(answer)
@@ -110,7 +111,7 @@ class Acp:
         return None if rows is None else {str(row["name"]): state_word(row) for row in rows}
 
     def _describe(self, jobid: str) -> str | None:
-        answer = ask(self._argv("describe", "-o", "json", jobid), limit=QUERY)
+        answer = self._ask(self._argv("describe", "-o", "json", jobid), limit=QUERY)
         if answer is None:
             return None
         if answer.ok:

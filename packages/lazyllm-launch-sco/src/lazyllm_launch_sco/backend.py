@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -12,11 +13,13 @@ from lazyllm.errors import LauncherError
 from lazyllm.jobs.record import Record
 from lazyllm.jobs.tools import Answer, locate
 
-from .commands import WHOSE, ask
+from .commands import WHOSE, Asking
 from .states import Seen
 from .wishes import Wishes
 
 OLDER = ("srun", "squeue", "scontrol", "scancel")
+SLURMS = re.compile(r"--nodelist|slurm|_config_source|configuration source", re.IGNORECASE)
+"""What Slurm's own `srun --help` says, where it finds no cluster too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +101,7 @@ def detect() -> str:
     `srun --help` tells: SenseCore's own knows --workspace-id (Slurm's does not), and its older form knows -d.
 
     Raises:
-        LauncherError: there is neither.
+        LauncherError: there is neither, or the only `srun` is Slurm's.
     """
     srun, sco = (shutil.which(name) for name in ("srun", "sco"))
     if (srun, sco) in _detected:
@@ -107,9 +110,14 @@ def detect() -> str:
         if sco is None:
             locate("srun or sco", WHOSE)
         return "acp"
-    answer = ask(("srun", "--help"), limit=10)
+    answer = Asking()(("srun", "--help"), limit=10)
     told = answer.out + answer.err if answer else ""
     if "--workspace-id" not in told:
+        if sco is None and SLURMS.search(told):
+            raise LauncherError(
+                f"The srun on PATH is Slurm's, not SenseCore's: {srun}.",
+                hint="Put the folder of SenseCore's tools first on PATH, or use launchers.slurm.",
+            )
         found = "acp" if sco else "srun"
     else:
         found = "srun" if "AllReduce" in told or "-d," in told or " -d " in told else "srun-new"

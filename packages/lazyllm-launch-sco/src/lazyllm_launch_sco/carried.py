@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import os
-import re
 from dataclasses import replace
 
-from lazyllm.configs import config
+from lazyllm.configs import config, is_secret_variable
 from lazyllm.jobs.command import Command
 from lazyllm.jobs.keys import API_KEY
 
-SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL")
 OWN = ("LAZYLLM_JOB_ID", "LAZYLLM_JOB_DIR", "LAZYLLM_JOB_DETACHED")
 """Variables of the job that this process runs in, if it runs in one."""
 
 
 def variables() -> dict[str, str]:
     """Return the LAZYLLM_ variables that are no secrets; LAZYLLM_HOME is absolute."""
-    found = {name: value for name, value in _ours().items() if not SECRET.search(name)}
+    found = {name: value for name, value in _ours().items() if not is_secret_variable(name)}
     return {**found, "LAZYLLM_HOME": str(config.home)}
 
 
 def with_secrets(command: Command) -> Command:
     """Return `command` with the LAZYLLM_ variables that are secrets; its own values win."""
-    found = {name: value for name, value in _ours().items() if SECRET.search(name)}
+    found = {name: value for name, value in _ours().items() if value and is_secret_variable(name)}
     if config["api_key"]:
         found[API_KEY] = config["api_key"]
     new = {name: value for name, value in found.items() if name not in command.env}

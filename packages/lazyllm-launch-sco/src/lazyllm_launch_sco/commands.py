@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from lazyllm.jobs import tools
 from lazyllm.jobs.tools import Answer
 
 WHOSE = "SenseCore"
+DEAF = 10.0
+"""Seconds for which nothing more is asked after a question without an answer: the next would wait as long."""
 
 
 def run(argv: Sequence[str], *, limit: float) -> Answer:
@@ -23,13 +26,24 @@ def run(argv: Sequence[str], *, limit: float) -> Answer:
     return tools.run(argv, whose=WHOSE, limit=limit)
 
 
-def ask(argv: Sequence[str], *, limit: float) -> Answer | None:
-    """Return the answer to a query; None if SenseCore cannot be asked just now."""
-    try:
-        answer = run(argv, limit=limit)
-    except LauncherError:
-        return None
-    return None if answer.code is None else answer
+class Asking:
+    """Asks SenseCore, but not for some seconds after a question that it did not answer in time."""
+
+    def __init__(self) -> None:
+        self._again = float("-inf")
+
+    def __call__(self, argv: Sequence[str], *, limit: float) -> Answer | None:
+        """Return the answer to a query; None if SenseCore cannot be asked just now."""
+        if time.monotonic() < self._again:
+            return None
+        try:
+            answer = run(argv, limit=limit)
+        except LauncherError:
+            return None
+        if answer.code is None:
+            self._again = time.monotonic() + DEAF
+            return None
+        return answer
 
 
 def start(argv: Sequence[str], log: Path, added: Mapping[str, str]) -> subprocess.Popen[bytes]:

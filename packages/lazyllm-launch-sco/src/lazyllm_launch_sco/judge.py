@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 from lazyllm.common.log import LOG
+from lazyllm.jobs.polling import said_since
 from lazyllm.jobs.record import Record
 from lazyllm.jobs.status import Status, state_of
 
@@ -30,7 +31,7 @@ def judge(record: Record, jobid: str, seen: Seen, backend: Backend) -> Status | 
     state = state_of(told)
     if state.ended:
         return state
-    lasting = seen.asked - seen.since
+    lasting = seen.asked - said_since(record, seen.word)
     if seen.word == GONE:
         return _gone(record, told, lasting)
     asked = STATES.get(seen.word)

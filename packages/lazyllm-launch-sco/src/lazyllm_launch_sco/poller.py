@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Collection
-from dataclasses import replace
 
 from lazyllm.jobs.polling import Poller
 
@@ -42,18 +41,13 @@ class ScoPoller(Poller):
             if number:
                 ids[jobid] = number
             elif number is not None:
-                self._note(jobid, Seen(GONE, time.time()))
+                self._known[jobid] = Seen(GONE, time.time())
         found = self.backend.states(list(ids.values())) if ids else {}
         for jobid, number in ids.items():
             if number in found:
-                self._note(jobid, found[number])
+                self._known[jobid] = found[number]
             elif number != jobid:
-                self._note(jobid, Seen("", time.time(), number))
-
-    def _note(self, jobid: str, seen: Seen) -> None:
-        before = self._known.get(jobid)
-        same = before is not None and before.word == seen.word
-        self._known[jobid] = replace(seen, since=before.since if before and same else seen.asked)
+                self._known[jobid] = Seen("", time.time(), number)
 
 
 _pollers: dict[tuple[int, str, str, str], ScoPoller] = {}

@@ -11,7 +11,7 @@ from lazyllm.jobs.record import Record
 from lazyllm.jobs.tools import Answer, locate
 
 from .backend import OLDER, Order, log_of
-from .commands import WHOSE, ask, run, start
+from .commands import WHOSE, Asking, run, start
 from .parse import NOT_THERE, facts_of, listed, state_word
 from .states import GONE, Seen
 from .trouble import complaint, mention
@@ -38,6 +38,7 @@ class Srun:
         self.generation = "srun" if older else "srun-new"
         self.workspace = workspace
         self._at = f"--workspace-id={workspace}"
+        self._ask = Asking()
 
     def check(self, wishes: Wishes) -> None:
         for name in OLDER:
@@ -65,14 +66,14 @@ class Srun:
         return complaint("SenseCore refused the job", Answer(client.returncode, text))
 
     def find(self, name: str) -> str | None:
-        answer = ask(("squeue", self._at, "-o", "jobname,jobid"), limit=QUERY)
+        answer = self._ask(("squeue", self._at, "-o", "jobname,jobid"), limit=QUERY)
         return listed(answer.out, name) or "" if answer and answer.ok else None
 
     def states(self, jobids: Iterable[str]) -> dict[str, Seen]:
         found = {}
         for jobid in jobids:
             asked = time.time()
-            answer = ask(("scontrol", self._at, "show", "job", jobid), limit=QUERY)
+            answer = self._ask(("scontrol", self._at, "show", "job", jobid), limit=QUERY)
             if answer is None:
                 break  # it hangs: the others would, too
             word = state_word(facts_of(answer.out)) if answer.ok else None

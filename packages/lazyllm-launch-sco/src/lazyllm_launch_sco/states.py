@@ -25,10 +25,9 @@ GONE = "deleted"
 class Seen:
     """A job as SenseCore told it at `asked` (seconds since 1970).
 
-    `word` is its state in lower case, `number` its id; `since` is when it was first seen in that state.
+    `word` is its state in lower case, `number` its id.
     """
 
     word: str
     asked: float
     number: str = ""
-    since: float = 0.0

@@ -17,6 +17,7 @@ from .backend import Backend, log_of
 from .commands import start
 from .parse import NOT_THERE
 from .poller import PREFIX
+from .ticket import given_up
 from .trouble import complaint
 
 TRIES, PAUSE = 3, 0.5
@@ -44,14 +45,17 @@ def stop(record: Record, jobid: str, backend: Backend, force: bool) -> None:
     if trouble is None or record.state.ended:
         return
     if not begun:
-        raise trouble
+        if record.status() or not _never_sent(record, jobid, backend):
+            raise trouble
+        record.finish(Status.Cancelled, "stopped before it ran")  # should it be listed later, it starts nothing
+        return
     LOG.warning("%s Its own runner was told to end it.", trouble.message)
 
 
 def _ask(record: Record, jobid: str, backend: Backend) -> LauncherError | None:
     """Ask until it is accepted; else return what was wrong."""
     what = f"SenseCore did not cancel job {jobid}"
-    answer = Answer(None, "", "it is not listed")
+    answer = Answer(None, "", "it is not listed (yet)")
     for n in range(TRIES):
         if n:
             time.sleep(PAUSE)
@@ -59,6 +63,8 @@ def _ask(record: Record, jobid: str, backend: Backend) -> LauncherError | None:
             return None
         number = backend.find(jobid) if jobid.startswith(PREFIX) else jobid
         if not number:
+            if number is None:
+                answer = Answer(None, "", "no answer when its id was asked for")
             continue
         try:
             answer = backend.stop(number)
@@ -67,6 +73,11 @@ def _ask(record: Record, jobid: str, backend: Backend) -> LauncherError | None:
         if backend.accepted(answer) or (answer.code is not None and NOT_THERE.search(answer.words)):
             return None
     return complaint(what, answer)
+
+
+def _never_sent(record: Record, jobid: str, backend: Backend) -> bool:
+    """Say whether SenseCore never got the job: it has no id, nobody is submitting it, and it is not listed."""
+    return jobid.startswith(PREFIX) and given_up(record) and backend.find(jobid) == ""
 
 
 def remove(record: Record, jobid: str, backend: Backend) -> None:

@@ -5,25 +5,30 @@ from __future__ import annotations
 import json
 import os
 import shlex
-from dataclasses import asdict, dataclass
+import time
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from lazyllm.configs import config
 from lazyllm.jobs import runner
-from lazyllm.jobs.record import Record
+from lazyllm.jobs.record import Record, owner
 
 FILE = "sco.json"
+SUBMISSION = 60.0
+"""Age in seconds from which on nobody is expected to be submitting a job any more."""
 START = str(Path(__file__).with_name("node") / "start.py")
 
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """Which tools and workspace a job went to; folders that its Python looks in; steps that every node runs."""
+    """Which tools and workspace a job went to; folders that its Python looks in; steps that every node runs; who."""
 
     generation: str
     workspace: str
     pythonpath: tuple[str, ...] = ()
     spread: int = 0
+    submitter: dict[str, Any] = field(default_factory=owner)
 
     def write(self, record: Record) -> None:
         runner.write_json(str(record.folder / FILE), asdict(self))
@@ -33,9 +38,19 @@ def ticket_of(record: Record) -> Ticket | None:
     """Return a record's ticket; None if it has none that can be read."""
     try:
         data = json.loads((record.folder / FILE).read_bytes())
-        return Ticket(data["generation"], data["workspace"], tuple(data["pythonpath"]), data["spread"])
+        who = dict(data.get("submitter") or {})
+        return Ticket(data["generation"], data["workspace"], tuple(data["pythonpath"]), data["spread"], who)
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def given_up(record: Record) -> bool:
+    """Say whether nobody is submitting the job any more: it is older than a minute, or its submitter is dead."""
+    if time.time() - float(record.data.get("created", 0)) > SUBMISSION:
+        return True
+    ticket = ticket_of(record)
+    who = ticket.submitter if ticket else {}
+    return who.get("numbers") == runner.numbers() and runner.token(who["pid"]) != who["created"]
 
 
 def search_path(cwd: str) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ It runs each step that lead.py announces on the first node, writes nothing into 
 when the job does.
 """
 
-# ruff: noqa: PTH105, PTH112, PTH118, PTH123, PTH202, T201, UP031
+# ruff: noqa: PTH105, PTH116, PTH118, PTH123, PTH202, T201, UP031
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ LOOK = 0.2
 GRACE = 5.0
 STALE = 600.0
 """Seconds to wait for the first node if the record tells of an earlier run's end."""
+AWAY = 60.0
+"""Seconds for which the job's folder may be out of sight: a file system that is shared has its moments."""
 
 
 def read(path: str) -> dict:  # type: ignore[type-arg]
@@ -41,7 +43,7 @@ class Worker:
         self.job = read(os.path.join(folder, "job.json"))
         self.steps = read(os.path.join(folder, "sco.json")).get("spread", 0)
         self.before = self.run_of(self.status()) if self.status().get("phase") == "ended" else None
-        self.begun = time.monotonic()
+        self.begun = self.there = time.monotonic()
         self.asked = False
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self.told)
@@ -59,11 +61,19 @@ class Worker:
     def over(self) -> bool:
         """Say whether the job has ended, or was asked to. An end that was there before this node began is another's."""
         status = self.status()
-        if self.asked or not os.path.isdir(self.folder):
+        if self.asked or self.gone():
             return True
         if status.get("phase") != "ended":
             return False
         return self.run_of(status) != self.before or time.monotonic() - self.begun > STALE
+
+    def gone(self) -> bool:
+        """Say whether the job's folder has not been seen for a while."""
+        now = time.monotonic()
+        with suppress(OSError):
+            os.stat(self.folder)
+            self.there = now
+        return now - self.there > AWAY
 
     def environment(self) -> dict:  # type: ignore[type-arg]
         added = dict(self.job.get("env") or {})

@@ -84,6 +84,7 @@ def srun(world: World, argv: list[str]) -> int:
         if bool(given["-m"]) == bool(given["-d"]) or bool(given["-m"]) != (nodes == 1):
             refuse("use -m on one node, -d AllReduce on several")
     check_place(world, given["--workspace-id"], given["-p"])
+    check_size(world, given["-r"], nodes)
     run = words if older else ["sh", "-c", words[0]]
     job = world.add(workspace=given["--workspace-id"], display_name=given["--job-name"], nodes=nodes, argv=run)
     begin(world, job)
@@ -103,6 +104,14 @@ def check_place(world: World, workspace: str, partition: str) -> None:
         refuse(f"partition {partition} does not exist in workspace {workspace}")
     if words := world.knob("refuse"):
         refuse(words)
+
+
+def check_size(world: World, spec: str, nodes: int) -> None:
+    gpus = spec.rpartition(".")[2]
+    if gpus.isdecimal() and int(gpus) > world.knob("gpus"):
+        refuse(f"resource spec {spec} not found: a node has at most {world.knob('gpus')} GPUs")
+    if nodes > world.knob("nodes"):
+        refuse(f"quota exceeded: {nodes} nodes requested, at most {world.knob('nodes')}")
 
 
 def squeue(world: World, argv: list[str]) -> int:
@@ -205,6 +214,7 @@ def create(world: World, argv: list[str]) -> int:
         if not given[name]:
             refuse(f"required flag {name} not set")
     check_place(world, given["--workspace-name"], given["--aec2-name"])
+    check_size(world, given["--worker-spec"], int(given["--worker-nodes"] or 1))
     job = world.add(
         workspace=given["--workspace-name"], display_name=given["--job-name"],
         nodes=int(given["--worker-nodes"] or 1), argv=["sh", "-c", given["--command"]],

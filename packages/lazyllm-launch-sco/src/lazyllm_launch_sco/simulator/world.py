@@ -14,6 +14,8 @@ KNOBS: dict[str, Any] = {
     "generation": "older",
     "workspaces": ["space"],
     "partitions": ["part"],
+    "nodes": 16,  # as many as a job may have
+    "gpus": 8,  # as many as a node has
     "queue": 0.0,  # seconds in QUEUEING
     "create": 0.0,  # seconds in CREATING
     "listed_after": 0.0,  # seconds until a job is listed

@@ -1,0 +1,72 @@
+"""Jobs whose submission was broken off: the program that submitted them died before an id was heard of."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+from lazyllm.jobs import runner
+from lazyllm.jobs.record import Record, owner
+from lazyllm.jobs.status import Status, state_of
+from lazyllm.jobs.sweep import gone, here, processes_of, sweep
+
+from .schedulers import LOCAL
+
+NOTE = "psij.json"
+"""File in the record: the executor, and who submits the job."""
+SUBMITTING = "submitting"
+"""Stands for the id of a job until its scheduler has named one."""
+SUBMISSION, LATE = 60.0, 120.0
+"""Ages in seconds from which on nobody is expected to be submitting a job, and from which on it is believed lost."""
+
+
+def begin(record: Record, name: str) -> None:
+    """Note that this process submits a job through the executor `name`."""
+    runner.write_json(str(record.folder / NOTE), {"executor": name, "submitter": owner()})
+    record.submitted(SUBMITTING)
+
+
+def noted(record: Record) -> dict[str, Any]:
+    """Return what `begin` noted; empty if that cannot be read."""
+    try:
+        found = json.loads((record.folder / NOTE).read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def given_up(record: Record) -> bool:
+    """Say whether nobody is submitting the job any more: it is older than a minute, or its submitter is dead."""
+    return age(record) > SUBMISSION or _died(record)
+
+
+def judge_unsent(record: Record) -> Status | None:
+    """Return the state of a job for which no id was heard of."""
+    if record.status() or not (age(record) > LATE or _never_began(record)):
+        return None
+    return state_of(record.finish(*gone(record, "the program that submitted it died meanwhile")))
+
+
+def close(record: Record) -> None:
+    """End a job that is to be stopped. Should its scheduler have got it even so, its runner starts nothing."""
+    sweep(record, {})
+    told = record.status()
+    if not told or here(told):
+        record.finish(Status.Cancelled, "stopped" if told else "stopped before it ran")
+
+
+def age(record: Record) -> float:
+    """Return the seconds since the record was made."""
+    return time.time() - float(record.data.get("created", 0))
+
+
+def _died(record: Record) -> bool:
+    """Say whether the submitter is known to be dead, which only its own machine can tell."""
+    who = noted(record).get("submitter") or {}
+    return who.get("numbers") == runner.numbers() and runner.token(who["pid"]) != who["created"]
+
+
+def _never_began(record: Record) -> bool:
+    """Say whether a job of this machine's cannot begin any more: its submitter is dead, and it left no process."""
+    return noted(record).get("executor") == LOCAL and _died(record) and not processes_of(record, {})
