@@ -1,6 +1,5 @@
 """The engine under a real launcher: the address that was asked for is the one that is bound, probed and told."""
 
-
 import httpx
 import pytest
 
