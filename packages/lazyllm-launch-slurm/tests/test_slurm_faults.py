@@ -113,11 +113,12 @@ def test_the_caller_is_killed_while_it_submits(launcher, monkeypatch):
     job = launcher.makejob(["sleep", "60"])
     job.start()
     job.wait_ready(20)
-    job.record.submitted(slurm("squeue", "-h", "-j", job.jobid, "-o", "%j").strip())  # all that was written by then
+    number = job.jobid
+    job.record.submitted(slurm("squeue", "-h", "-j", number, "-o", "%j").strip())  # all that was written by then
     cold()
     assert manage.ps(running=True)[0].state is Status.Running
     found = manage.find(job.id)
-    assert found.jobid == job.jobid  # its number was looked up
+    assert found.jobid == number  # it was looked up
     assert manage.stop(job.id).state is Status.Cancelled
 
 

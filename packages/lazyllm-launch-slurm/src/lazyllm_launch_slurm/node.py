@@ -34,6 +34,7 @@ class NodeRunner(runner.Runner):
         super().__init__(folder)
         self.number = os.environ.get("SLURM_JOB_ID", "")
         self.ending = False
+        self.near = True  # scancel's signals reach it, so a stop that Slurm refused leaves it alone
         # a name that no machine has: whether this runner lives is the scheduler's to say, a requeued one comes back
         self.status.update(node="slurm/" + self.node, machine=os.uname().nodename)
 
