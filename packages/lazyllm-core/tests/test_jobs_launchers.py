@@ -318,6 +318,22 @@ def test_a_dead_queue_with_the_runner_here(tray):
     assert time.monotonic() - begun < 3
 
 
+def test_a_listing_asks_a_launcher_once_about_all(tray, monkeypatch):
+    jobs = [tray.makejob(["sleep", "300"]) for _ in range(3)]
+    expected, made = [], []
+    init = TraylikeLauncher.__init__
+    monkeypatch.setattr(TraylikeLauncher, "expect", lambda _, found: expected.append({job.id for job in found}))
+    monkeypatch.setattr(TraylikeLauncher, "__init__", lambda self: made.append(init(self)))
+    for job in jobs:
+        job.start()
+    tray.state[jobs[1].jobid] = Status.Failed
+    tray.state[jobs[2].jobid] = Status.Pending
+    told = {job.id: job for job in manage.ps()}
+    assert expected == [{job.id for job in jobs}] and len(made) == 1
+    assert [told[job.id].state for job in jobs] == [Status.InQueue, Status.Failed, Status.Pending]
+    assert told[jobs[1].id].reason == "the launcher dropped it before it ran"  # the same listing says why
+
+
 def test_a_queue_that_cannot_cancel(tray):
     job = tray.makejob(["sleep", "300"])
     tray.launch(job)
@@ -342,6 +358,18 @@ def test_a_running_job_elsewhere_whose_queue_cannot_cancel(tray):
         manage.stop(job.id)
     told = manage.stop(job.id, force=True)
     assert told.state is Status.Failed and "given up" in told.reason and "cancel does not answer" in told.reason
+
+
+def test_a_far_runner_reads_the_note_though_its_queue_cannot_cancel(tray, lines, monkeypatch):
+    monkeypatch.setattr("lazyllm.jobs.job.signal_runner", lambda *_: False)  # no signal reaches it
+    job = tray.makejob(["sleep", "300"])
+    tray.launch(job)
+    tray.go(job)
+    job.wait_ready(20)
+    tray.faults["cancel"] = 1
+    told = manage.stop(job.id)
+    assert (told.state, told.reason) == (Status.Cancelled, "stopped") and not tray.faults["cancel"]
+    assert "cancel does not answer" in lines() and "its own runner" not in told.reason
 
 
 def test_a_running_job_whose_queue_cannot_cancel(tray):

@@ -68,6 +68,14 @@ def test_many_jobs_are_one_question():
     assert all(len(asked) <= 3 for asked in poller.asked)
 
 
+def test_what_is_expected_is_one_question():
+    poller = Counting()
+    poller.expect("abc")
+    assert [poller.seen(name) for name in "abc"] == [1, 1, 1] and poller.asked == [{"a", "b", "c"}]
+    time.sleep(0.45)
+    assert poller.seen("a") == 2  # the answer was good once
+
+
 def test_a_query_that_fails_is_said_once_and_asked_again(caplog):
     import logging
 

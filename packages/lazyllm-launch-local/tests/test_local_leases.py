@@ -9,6 +9,7 @@ from contextlib import closing
 
 import pytest
 
+from lazyllm.cli import run
 from lazyllm.configs import config
 from lazyllm.errors import InputError, JobError, LauncherError
 from lazyllm.jobs import manage
@@ -89,6 +90,15 @@ def test_sharing(machine):
         assert gpus.shown(gpus.begin(ngpus=2)) == "0,1" and gpus.leased == [0, 0, 0, 1, 1, 1]
         with pytest.raises(LauncherError, match="0 free"):
             gpus.begin(share_gpus=False)
+
+
+def test_a_listing_shows_who_has_which_gpus(machine, capsys):
+    gpus = machine(2)
+    job = gpus.begin(ngpus=2, name="both")
+    assert manage.info(job.record).gpus == "0,1"
+    assert run(["ps"]) == 0 and "empty, GPU 0,1  both" in capsys.readouterr().out
+    job.stop()
+    assert manage.info(job.record).gpus is None
 
 
 def test_another_users_gpu_is_joined_only_if_shared(machine, monkeypatch):

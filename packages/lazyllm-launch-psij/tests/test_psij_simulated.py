@@ -89,6 +89,20 @@ class TestFaults:
             job.wait(30)
         assert poller(name).queries - before <= 3 + (time.monotonic() - begun) / 0.9
 
+    def test_a_listing_by_another_process_is_one_query(self, name, simulated):
+        (simulated / "hold").touch()
+        jobs = [PsijLauncher(name, sync=False).makejob(["true"]) for _ in range(6)]
+        for job in jobs:
+            job.start()
+        program = (
+            "from lazyllm.jobs import manage; from lazyllm_launch_psij.poller import poller\n"
+            f"print(*(job.state for job in manage.ps()), poller({name!r}).queries)"
+        )
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+        assert done.stdout.split() == ["InQueue"] * 6 + ["1"], done.stderr
+        for job in jobs:
+            job.stop()
+
     def test_a_program_that_ends_leaves_its_jobs_alone(self, name, tmp_path):
         program = (
             "import sys; from lazyllm_launch_psij.launcher import PsijLauncher as P\n"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lazyllm.errors import InputError, LauncherError
@@ -106,6 +106,15 @@ class PsijLauncher(LazyLLMLaunchersBase):
         if seen is None or seen.asked < float(record.data.get("created", 0)):  # nothing yet, or an earlier job's
             return None if record.status() else Status.InQueue
         return judge(record, name, jobid, seen)
+
+    def expect(self, jobs: Sequence[JobView]) -> None:
+        asked: dict[str, list[str]] = {}
+        for job in jobs:
+            jobid, name = str(_record(job).jobid), noted(_record(job)).get("executor")
+            if name in SCHEDULERS and jobid != SUBMITTING:
+                asked.setdefault(str(name), []).append(jobid)
+        for name, jobids in asked.items():
+            poller(name).expect(jobids)
 
     def cancel(self, job: Job, force: bool = False) -> None:
         record = _record(job)

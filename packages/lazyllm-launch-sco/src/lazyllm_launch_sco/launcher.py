@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from lazyllm.common.log import LOG
@@ -183,6 +183,14 @@ class ScoLauncher(LazyLLMLaunchersBase):
         if told is None and begun:
             return record.state
         return told or Status.InQueue  # it was accepted, and no runner has said anything yet
+
+    def expect(self, jobs: Sequence[JobView]) -> None:
+        asked: dict[ScoPoller, list[str]] = {}
+        for job in jobs:
+            if asking := _asking(job):
+                asked.setdefault(asking, []).append(str(_record(job).jobid))
+        for asking, jobids in asked.items():
+            asking.expect(jobids)
 
     def cancel(self, job: Job, force: bool = False) -> None:
         asking = _asking(job)

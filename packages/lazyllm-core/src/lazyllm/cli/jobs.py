@@ -40,6 +40,8 @@ def _row(job: JobInfo) -> tuple[str, ...]:
     if job.exit_code:
         state = f"{state} ({job.exit_code})"
     where, name, last = _plain(job.launcher), _plain(job.name), _plain(job.url or job.reason)
+    if job.gpus:
+        where = f"{where}, GPU {_plain(job.gpus)}"
     return job.id, state, _age(job.created), where, name[:40], last
 
 

@@ -17,7 +17,7 @@ from .command import Command
 from .keys import guarded
 from .naming import name_of, text_of
 from .record import Record
-from .status import JobTimeoutError, Status
+from .status import JobTimeoutError, Status, state_of
 from .sweep import here, prove_gone, signal_runner
 from .view import JobView
 from .watch import Watcher
@@ -203,11 +203,13 @@ class Job(JobView):
             with _wrapped(f"launchers.{self.launcher.short_name()} could not cancel job {self.id} ({self.name})"):
                 self.launcher.cancel(self, force=force)
         except LazyLLMError as error:
-            if not signal_runner(record.status(), force):
+            status = record.status()
+            told = state_of(status).ended or status.get("reads_notes") or signal_runner(status, force)
+            if not told:
                 self._stopped = False
                 record.ask_to_end(False)
                 raise
-            LOG.warning("%s", error)
+            LOG.warning("%s The job's own runner was told to end it.", error)
 
     def _stop(self, force: bool) -> None:
         grace = float(self._started().data.get("grace", 5.0))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar, Self
 
 from ..errors import InputError, LauncherError
@@ -46,6 +46,7 @@ class LazyLLMLaunchersBase(Registered):
     - `environment()`: variables that the job gets. Called before its record is made, so it may refuse the job.
     - `watch(job, seconds)`: wait for news; by default it sleeps and has the record read and `query` asked each time.
     - `release(job)`: let go of what was held for a job that has ended.
+    - `expect(jobs)`: `query` is about to be called for each of them; ask the scheduler about all at once.
 
     What a launcher finds to work with:
 
@@ -119,6 +120,9 @@ class LazyLLMLaunchersBase(Registered):
 
     def release(self, job: Job) -> None:
         """Let go of what is held for a job that has ended, or that could not be started and so may have no record."""
+
+    def expect(self, jobs: Sequence[JobView]) -> None:
+        """Prepare for `query` being called for all these jobs: one question to the scheduler may do."""
 
     def environment(self) -> dict[str, str]:
         """Return the variables that the job gets, chosen at its start."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -23,7 +23,10 @@ from .sweep import here, processes_of, prove_gone, runner_alive, settle, sweep
 
 @dataclass(frozen=True)
 class JobInfo:
-    """One line of `ps`. Times are seconds since 1970, None where there is none yet; `url` is None after the end."""
+    """One line of `ps`. Times are seconds since 1970, None where there is none yet.
+
+    `url`, and `gpus` as CUDA_VISIBLE_DEVICES names them if the launcher has chosen some, are None after the end.
+    """
 
     id: str
     name: str
@@ -38,6 +41,7 @@ class JobInfo:
     exit_code: int | None
     reason: str | None
     detached: bool
+    gpus: str | None
     log: str
 
     def to_json(self) -> dict[str, Any]:
@@ -46,11 +50,43 @@ class JobInfo:
 
 def info(record: Record) -> JobInfo:
     """Return what is known of a job now."""
-    status = settle(record)
-    state = state_of(status)
+    return _infos([record])[0]
+
+
+def _infos(found: Iterable[Record]) -> list[JobInfo]:
+    settled = [(record, settle(record)) for record in found]
+    asked = _ask([record for record, status in settled if _is_far(record, status)])
+    return [_info(record, asked.get(record.id) or (state_of(status), status)) for record, status in settled]
+
+
+def _is_far(record: Record, status: Mapping[str, Any]) -> bool:
+    """Say whether only its launcher can tell how a job stands: it has not ended, and nothing of it is here."""
+    return not state_of(status).ended and bool(record.jobid) and (not status or not here(dict(status)))
+
+
+def _ask(found: Iterable[Record]) -> dict[str, tuple[Status, dict[str, Any]]]:
+    """Return {id: state and status}, as their launchers tell; nothing of jobs whose launcher is not installed."""
+    by_launcher: dict[str, list[Record]] = {}
+    for record in found:
+        by_launcher.setdefault(record.data["launcher"], []).append(record)
+    told: dict[str, tuple[Status, dict[str, Any]]] = {}
+    for same in by_launcher.values():
+        try:
+            first = Job.adopt(same[0])
+        except LazyLLMError:
+            continue
+        jobs = [first, *(Job.adopt(record, first.launcher) for record in same[1:])]
+        try:
+            first.launcher.expect(jobs)
+        except Exception as error:
+            first._doubt(error)
+        told.update((record.id, (job.status, record.status())) for job, record in zip(jobs, same, strict=True))
+    return told
+
+
+def _info(record: Record, known: tuple[Status, Mapping[str, Any]]) -> JobInfo:
+    state, status = known
     data = record.data
-    if not state.ended and record.jobid and (not status or not here(status)):
-        state = _ask(record) or state
     return JobInfo(
         id=record.id,
         name=data.get("name", ""),
@@ -65,23 +101,16 @@ def info(record: Record) -> JobInfo:
         exit_code=status.get("exit_code"),
         reason=status.get("reason"),
         detached=bool(data.get("detached")),
+        gpus=None if state.ended else data.get("env", {}).get("CUDA_VISIBLE_DEVICES") or None,
         log=str(record.log),
     )
-
-
-def _ask(record: Record) -> Status | None:
-    """Return what the job's launcher says, None if it says nothing or is not installed."""
-    try:
-        return Job.adopt(record).status
-    except LazyLLMError:
-        return None
 
 
 def ps(running: bool = False) -> list[JobInfo]:
     """Return all jobs, the oldest first; with `running` only those that have not ended. Old records are pruned."""
     everything = list(records.records())
     records.prune(everything)
-    found = (info(record) for record in everything if record.data)
+    found = _infos(record for record in everything if record.data)
     return sorted((job for job in found if not (running and job.state.ended)), key=lambda job: (job.created, job.id))
 
 

@@ -45,6 +45,7 @@ class Poller:
         self.cost = 0.0
         """Seconds that the last query took."""
         self._asked: dict[str, float] = {}
+        self._expected: set[str] = set()
         self._tried = self._looked = self._changed = float("-inf")
         self._failing = False
         self._thread: threading.Thread | None = None
@@ -68,10 +69,21 @@ class Poller:
         """See that what is known of a job is fresh: that of one that is not followed is asked for now."""
         if jobid in self.followed:
             return
+        if jobid in self._expected:
+            self._expected.discard(jobid)
+            return
         with self._one:
             last = self._tried if self.everything else self._asked.get(jobid, float("-inf"))
             if time.monotonic() - last > max(FRESH, self.cost):
                 self._query({jobid, *self.followed})
+
+    def expect(self, jobids: Collection[str]) -> None:
+        """Ask about all these jobs at once; whoever looks at one of them next gets that answer."""
+        wanted = {*jobids} - {*self.followed}
+        if len(wanted) > 1 and not self.everything:
+            with self._one:
+                self._query(wanted)
+                self._expected = wanted
 
     def _query(self, jobids: Collection[str]) -> None:
         begun = time.monotonic()

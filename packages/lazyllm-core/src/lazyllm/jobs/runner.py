@@ -382,6 +382,7 @@ class Runner:
 
             self.prctl = ctypes.CDLL(None).prctl
             self.subreaper = self.prctl(36, 1, 0, 0, 0) == 0  # PR_SET_CHILD_SUBREAPER
+        self.status["reads_notes"] = not self.near
         if self.job.get("notify"):
             os.set_blocking(1, False)
 

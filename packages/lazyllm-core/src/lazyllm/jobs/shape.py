@@ -48,6 +48,7 @@ JOB: Mapping[str, tuple[Test, str]] = {
     "owner": (or_none(holds(pid=whole, created=text)), "a process"),
     "host": (or_none(text), "text"),
     "grace": (number, "seconds"),
+    "env": (lambda value: isinstance(value, dict) and texts([*value.values()]), "variables"),
     "secrets": (texts, "a list of names"),
     "service": (or_none(holds(port=text, path=text)), "a service with its port and path"),
     "scratch": (texts, "a list of paths"),
@@ -62,6 +63,7 @@ STATUS: Mapping[str, Test] = {
     **dict.fromkeys(("started", "ended"), or_none(number)),
     "address": or_none(holds(host=text, ports=_ports)),
     "left": lambda value: isinstance(value, list) and all(map(whole, value)),
+    "reads_notes": lambda value: isinstance(value, bool),
 }
 """Field of status.json → its test. A field that fails it counts as absent."""
 
