@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..errors import InputError
 from ..registry import Register, Registered
@@ -19,6 +20,9 @@ class ComponentBase(Registered):
         launcher: an instance, a class or a name of `lazyllm.launchers`; None for the configured one.
     """
 
+    _launched_with: ClassVar[Mapping[str, Any]] = {"sync": True}
+    """Arguments of a launcher that is made here, as far as it takes them."""
+
     def __init__(self, *, launcher: Any = None) -> None:
         self._wished_launcher = launcher
         self._launcher: LazyLLMLaunchersBase | None = None
@@ -31,7 +35,7 @@ class ComponentBase(Registered):
         if self._launcher is None:
             from ..launcher import resolve_launcher
 
-            self._launcher = resolve_launcher(self._wished_launcher, sync=True)
+            self._launcher = resolve_launcher(self._wished_launcher, **self._launched_with)
         return self._launcher
 
     def apply(self, *args: Any, **kw: Any) -> Any:

@@ -19,7 +19,6 @@ from .paths import as_path, check_model, find_model, has_weights, placed_below_r
 
 if TYPE_CHECKING:
     from ..jobs.job import Job
-    from ..jobs.launcher import LazyLLMLaunchersBase
 
 
 class LazyLLMDeployBase(ComponentBase):
@@ -51,6 +50,7 @@ class LazyLLMDeployBase(ComponentBase):
     """
 
     __reg_overwrite__ = "cmd"
+    _launched_with: ClassVar[Mapping[str, Any]] = {"ngpus": 1}
     defaults: ClassVar[Mapping[str, Any]] = {}
     types: ClassVar[Mapping[str, type]] = {"port": int, "host": str}
     auto_map: ClassVar[Mapping[str, str]] = {}
@@ -89,14 +89,6 @@ class LazyLLMDeployBase(ComponentBase):
     def stream_url_suffix() -> str:
         """Return what a streaming request adds to the URL."""
         return ""
-
-    @property
-    def launcher(self) -> LazyLLMLaunchersBase:
-        if self._launcher is None:
-            from ..launcher import resolve_launcher
-
-            self._launcher = resolve_launcher(self._wished_launcher, ngpus=1)
-        return self._launcher
 
     def find_model(
         self, finetuned_model: str | os.PathLike[str] | None, base_model: str | os.PathLike[str] | None

@@ -18,7 +18,6 @@ from .paths import as_path, check_apart, check_model, check_writable, find_model
 
 if TYPE_CHECKING:
     from ..jobs.job import Job
-    from ..jobs.launcher import LazyLLMLaunchersBase
 
 
 class LazyLLMFinetuneBase(ComponentBase):
@@ -47,6 +46,7 @@ class LazyLLMFinetuneBase(ComponentBase):
     """
 
     __reg_overwrite__ = "cmd"
+    _launched_with: ClassVar[Mapping[str, Any]] = {"ngpus": 1}
     defaults: ClassVar[Mapping[str, Any]] = {}
     types: ClassVar[Mapping[str, type]] = {}
     auto_map: ClassVar[Mapping[str, str]] = {}
@@ -89,14 +89,6 @@ class LazyLLMFinetuneBase(ComponentBase):
         check_apart(self.merge_path, self.base_model, "merge_path", replaced=True)
         check_writable(self.target_path)
         check_writable(self.merge_path, "merge_path")
-
-    @property
-    def launcher(self) -> LazyLLMLaunchersBase:
-        if self._launcher is None:
-            from ..launcher import resolve_launcher
-
-            self._launcher = resolve_launcher(self._wished_launcher, ngpus=1)
-        return self._launcher
 
     def cmd(self, trainset: Any, valset: Any = None) -> Command:
         """Return the command that trains on `trainset` and leaves the merged model in `merge_path`.
