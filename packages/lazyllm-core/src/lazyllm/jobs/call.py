@@ -24,7 +24,7 @@ def main(name: str, file: str) -> None:
     for part in path.split("."):
         function = getattr(function, part)
     text = json.dumps(function(*given["args"], **given["kw"]))
-    if os.environ.get("RANK", "0") == "0":
+    if not os.environ.get("LAZYLLM_JOB_RANKS") or os.environ.get("RANK", "0") == "0":
         target = os.path.join(os.environ["LAZYLLM_JOB_DIR"], "result.json")
         with open(target + ".new", "w", encoding="utf-8") as sink:
             sink.write(text)

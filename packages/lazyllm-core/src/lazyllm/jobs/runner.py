@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 MARK, DETACHED = b"LAZYLLM_JOB_ID", b"LAZYLLM_JOB_DETACHED"
+RANKS = "LAZYLLM_JOB_RANKS"  # set where RANK is the job's own, not one that its starter happened to have
 RESULT = "result.json"
 LINUX = sys.platform.startswith("linux")
 BOOT = ""
@@ -404,9 +405,11 @@ class Runner:
         self.terms += 1
 
     def say(self, **changes: object) -> None:
-        """Write status.json and tell a launcher that waits at the other end of stdout."""
+        """Write status.json and tell a launcher that waits at the other end of stdout. A record that was closed stays."""
         self.status.update(changes)
         try:
+            if over(self.folder):
+                return
             write_json(os.path.join(self.folder, "status.json"), self.status)
         except OSError as error:
             print("Could not write the job's status: %s" % error, file=sys.stderr)
@@ -503,6 +506,7 @@ class Runner:
             with open(os.path.join(self.folder, "secrets.json")) as file:
                 added.update(json.load(file))
         added.update(LAZYLLM_JOB_ID=self.job["id"], LAZYLLM_JOB_DIR=self.folder)
+        added[RANKS] = "1" if self.job.get("ranks") else ""
         added[DETACHED.decode()] = self.job["id"] if self.job.get("detached") else ""
         return {**os.environb, **{encode(name): encode(value) for name, value in added.items()}}
 
@@ -595,9 +599,7 @@ class Runner:
             return False  # a network drive may falter: no reason to end a job
 
     def returned(self) -> bool:
-        """Say whether the function's result is there, if this is the process that leaves it."""
-        if (self.job.get("env") or {}).get("RANK", os.environ.get("RANK", "0")) != "0":
-            return True  # the first one's counts
+        """Say whether the function's result is there."""
         try:
             return RESULT in os.listdir(self.folder)
         except OSError:
