@@ -49,7 +49,8 @@ def model(tmp_path: Path) -> str:
 @pytest.mark.parametrize("command", ["finetune", "deploy", "chat", "ps", "logs", "stop", "reap", "plugins", "config"])
 def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run([command, "--help"]) == 0
-    assert f"Usage: lazyllm {command}" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert f"Usage: lazyllm {command}" in shown and "Examples:\n" in shown and f"\n    lazyllm {command} " in shown
 
 
 def test_the_module_is_the_command() -> None:
@@ -178,6 +179,21 @@ def test_a_flag_swallows_no_model() -> None:
 def test_keywords_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["finetune", "--method", "toy", "--keywords", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"merge_path": None, **ToyFinetune.defaults}
+
+
+def test_a_secret_that_is_not_set_is_empty(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["config", "api_key", "--json"]) == 0 and json.loads(capsys.readouterr().out)["value"] == ""
+
+
+def test_data_may_be_the_trainers_own_option(model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    class DatafulFinetune(LazyLLMFinetuneBase):
+        defaults = {"data_path": None}
+
+        def cmd(self, trainset: Any = None, valset: Any = None) -> Command:
+            return Command((Step(("train", str(self.kw["data_path"])), "train"),), result=self.merge_path)
+
+    args = ["finetune", model, "--method", "dataful", "--data-path", "my.json", "--out", str(tmp_path / "o")]
+    assert run([*args, "--dry-run"]) == 0 and "train my.json" in capsys.readouterr().out
 
 
 def test_config_shows_sources(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

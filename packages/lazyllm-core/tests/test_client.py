@@ -35,7 +35,9 @@ def test_connections_and_the_models_name_are_reused(double: Any) -> None:
 
 def test_historic_parameter_names(double: Any) -> None:
     path, body = OpenAIClient(double.url, model="m").request("p", {"do_sample": False, "stop_sequences": ["x"]})
-    assert (path, body) == ("/completions", {"model": "m", "temperature": 0, "stop": ["x"], "prompt": "p"})
+    expected = {"model": "m", "temperature": 0, "stop": ["x"], "prompt": "p", "max_tokens": None}
+    assert (path, body) == ("/completions", expected)
+    assert OpenAIClient(double.url, model="m").request("p", {"max_new_tokens": 9})[1]["max_tokens"] == 9
 
 
 def test_several_choices_and_tool_calls(double: Any) -> None:

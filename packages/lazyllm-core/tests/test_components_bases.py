@@ -191,6 +191,16 @@ def test_an_engine_falls_back_to_the_base_model_and_says_so(base: Path, tmp_path
         engine.find_model(tmp_path / "none", None)
 
 
+def test_an_empty_name_is_no_model(base: Path) -> None:
+    engine = PaperDeploy()
+    assert engine.find_model("", base) == str(base)
+    with pytest.raises(ModelError, match="given by a path"):
+        engine.find_model("", None)
+    for wrong in ({"stream": "x"}, {"log_path": 5}):
+        with pytest.raises(InputError, match=next(iter(wrong))):
+            PaperDeploy(**wrong)  # type: ignore[arg-type]
+
+
 def test_a_short_name_is_an_engines_model_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = make_model(tmp_path / "models" / "tiny")
     monkeypatch.setenv("LAZYLLM_MODEL_PATH", str(tmp_path / "models"))

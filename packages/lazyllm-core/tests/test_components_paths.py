@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -18,7 +20,7 @@ from lazyllm.components.paths import (
     find_model,
     has_weights,
 )
-from lazyllm.errors import ConfigError, DataError, InputError, ModelError
+from lazyllm.errors import DataError, InputError, ModelError
 
 HOSTILE = "räd; $(touch pwned) 'q\" \n名"
 
@@ -91,7 +93,10 @@ def test_the_home_of_a_user(monkeypatch: pytest.MonkeyPatch) -> None:
     assert as_path("~nobody-has-this-name/x", "x") == Path("~nobody-has-this-name/x")
 
 
-def test_a_model_is_found_below_each_folder_of_the_model_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_is_found_below_each_folder_of_the_model_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(logging.getLogger("lazyllm"), "propagate", True)
     second = make_model(tmp_path / "second" / "org" / HOSTILE)
     monkeypatch.setenv("LAZYLLM_MODEL_PATH", f"{tmp_path / 'first'}:{tmp_path / 'second'}")
     assert find_model(f"org/{HOSTILE}") == str(second)
@@ -102,8 +107,9 @@ def test_a_model_is_found_below_each_folder_of_the_model_path(tmp_path: Path, mo
     with pytest.raises(ModelError, match="is a file"):
         find_model(first / "config.json")
     monkeypatch.setenv("LAZYLLM_MODEL_PATH", "models")
-    with pytest.raises(ConfigError, match="'models' is not absolute"):
+    with pytest.raises(ModelError, match="is no folder here"):
         find_model("x")
+    assert "models is not absolute, and is left out" in caplog.text
 
 
 def test_a_whole_model_passes(tmp_path: Path) -> None:
@@ -158,6 +164,9 @@ def test_folders_that_cannot_be_written_are_refused(tmp_path: Path, monkeypatch:
     for name in ("file", "file/x", "dangling", "dangling/x"):
         with pytest.raises(InputError, match=r"target_path .* cannot be made: .* is not a folder"):
             check_writable(str(tmp_path / name))
+    if sys.platform == "linux":
+        with pytest.raises(InputError, match="target_path '/proc/x' cannot be written"):
+            check_writable("/proc/x")
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     with pytest.raises(InputError, match="merge_path .* no permission to write to"):
         check_writable(str(tmp_path / "x"), "merge_path")

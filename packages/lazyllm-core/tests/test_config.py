@@ -42,6 +42,14 @@ def test_historic_variables_are_read(config: Config, variable: str, monkeypatch:
     assert config["launcher"] == "slurm"
 
 
+def test_an_empty_variable_is_none_where_a_value_is_needed(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAZYLLM_DEFAULT_LAUNCHER", "")
+    monkeypatch.setenv("LAZYLLM_DEAULT_LAUNCHER", "psij")
+    monkeypatch.setenv("LAZYLLM_MODEL_PATH", "")
+    assert config["launcher"] == "psij"
+    assert (config["model_path"], config.setting("model_path").source) == ("", "environment LAZYLLM_MODEL_PATH")
+
+
 def test_the_preferred_variable_wins(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LAZYLLM_DEAULT_LAUNCHER", "sco")
     monkeypatch.setenv("LAZYLLM_DEFAULT_LAUNCHER", "slurm")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from lazyllm import JsonFormatter, TrainableModule, UrlModule
-from lazyllm.components import LazyLLMDeployBase
+from lazyllm.components import LazyLLMDeployBase, LazyLLMFinetuneBase
 from lazyllm.components.prompter import PrompterBase
 from lazyllm.errors import InputError, ServiceError
 
@@ -142,26 +142,32 @@ def parts(double: Any, tmp_path: Path) -> Any:
     """A trainer and an engine that only note how they are called."""
     calls: list[Any] = []
 
-    class Trainer:
+    class _Trainer(LazyLLMFinetuneBase):
+        defaults = {"lora_r": 8}
+
         def __init__(self, base: Any, target: Any, **kw: Any) -> None:
             calls.append(("trainer", base, target, kw))
 
-        def __call__(self, trainset: Any) -> str:
+        def __call__(self, trainset: Any = None, valset: Any = None) -> str:
             calls.append(("train", trainset))
             return "merged"
 
-    class Engine:
-        message_format = None
+    class _Engine(LazyLLMDeployBase):
+        defaults = {"port": None}
+        job: Any
 
         def __init__(self, **kw: Any) -> None:
             calls.append(("engine", kw))
             self.job = _Job(double.url)
 
-        def __call__(self, tuned: Any, base: Any) -> str:
+        def cmd(self, tuned: Any = None, base: Any = None) -> Any:
+            calls.append(("look", tuned, base))
+
+        def __call__(self, tuned: Any = None, base: Any = None) -> str:
             calls.append(("serve", tuned, base))
             return self.job.url
 
-    return SimpleNamespace(calls=calls, trainer=Trainer, engine=Engine, double=double)
+    return SimpleNamespace(calls=calls, trainer=_Trainer, engine=_Engine, double=double)
 
 
 def test_update_trains_then_serves(parts: Any, tmp_path: Path) -> None:
@@ -171,9 +177,10 @@ def test_update_trains_then_serves(parts: Any, tmp_path: Path) -> None:
     )
     module.deploy_method(parts.engine, port=None).mode("finetune").update()
     assert parts.calls == [
+        ("engine", {"port": None}),
+        ("look", None, "base"),
         ("trainer", "base", str(tmp_path), {"lora_r": 4}),
         ("train", "data.json"),
-        ("engine", {"port": None}),
         ("serve", "merged", "base"),
     ]
     assert module("hello", max_new_tokens=64) == "tuned"
@@ -181,7 +188,7 @@ def test_update_trains_then_serves(parts: Any, tmp_path: Path) -> None:
     module.stop()
     assert job.stopped and not module.url
     module.update()
-    assert [c[0] for c in parts.calls[4:]] == ["engine", "serve"], "a model is trained once for one mode('finetune')"
+    assert [c[0] for c in parts.calls[5:]] == ["engine", "serve"], "a model is trained once for one mode('finetune')"
     assert parts.calls[-1] == ("serve", "merged", "base")
 
 
@@ -202,7 +209,51 @@ def test_training_that_fails_serves_nothing(parts: Any, tmp_path: Path) -> None:
     module = TrainableModule("base", str(tmp_path)).finetune_method(parts.trainer).trainset("d")
     with pytest.raises(ServiceError):
         module.deploy_method(parts.engine).mode("finetune").update()
-    assert [c[0] for c in parts.calls] == ["trainer"]
+    assert [c[0] for c in parts.calls] == ["engine", "look", "trainer"]
+
+
+def test_an_engine_that_cannot_serve_it_is_told_before_the_training(parts: Any, tmp_path: Path) -> None:
+    def refuse(self: Any, tuned: Any = None, base: Any = None) -> Any:
+        raise InputError("port=0 is no port")
+
+    parts.engine.cmd = refuse
+    module = TrainableModule("base", str(tmp_path)).finetune_method(parts.trainer).trainset("d")
+    with pytest.raises(InputError, match="no port"):
+        module.deploy_method(parts.engine).mode("finetune").update()
+    with pytest.raises(InputError, match=r"has no keyword 'prot'\. Did you mean 'port'"):
+        module.deploy_method(parts.engine, prot=1)
+    with pytest.raises(InputError, match=r"has no keyword 'lora_rr'\. Did you mean 'lora_r'"):
+        module.finetune_method(parts.trainer, lora_rr=1)
+    for wrong in (parts.trainer, str):
+        with pytest.raises(InputError, match=r"no component of lazyllm\.deploy"):
+            module.deploy_method(wrong)
+    with pytest.raises(InputError, match=r"no component of lazyllm\.finetune"):
+        module.finetune_method(parts.engine)
+    assert [c[0] for c in parts.calls] == ["engine"], "nothing was trained"
+
+
+def test_stop_words_of_a_prompter_end_an_answer(echo: Any, double: Any) -> None:
+    prompter = Upper()
+    prompter._set_model_configs(stop_words=["</s>"])
+    module = UrlModule(echo.url).prompt(prompter)
+    module("x")
+    module("x", stop_words=["own"])
+    assert [body.get("stop") for body in echo.requests("/v1/completions")] == [["</s>"], ["own"]]
+    double.answers["/generate"] = {"answer": "yes"}
+    UrlModule(echo.url.removesuffix("/v1") + "/generate", protocol="shout").prompt(prompter)("x")
+    assert double.requests("/generate")[0]["parameters"]["stop_words"] == ["</s>"]
+
+
+def test_unknown_arguments_are_named() -> None:
+    with pytest.raises(InputError, match=r"UrlModule has no argument 'steam'\. Did you mean 'stream'"):
+        UrlModule("http://127.0.0.1:1/v1", steam=True)  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match=r"no argument 'seletor'\. Did you mean 'selector'"):
+        JsonFormatter(seletor="[0]")  # type: ignore[call-arg]
+
+
+def test_display_mode_serves_nothing() -> None:
+    with pytest.raises(InputError, match="Nothing is served: in display mode"):
+        UrlModule("http://{ip}:{port}/v1")("x")
 
 
 def test_missing_pieces_are_named(parts: Any) -> None:

@@ -74,6 +74,31 @@ def test_dotted_groups_nest(group: str) -> None:
     assert repr(getattr(lazyllm, group).inner.deep()) == f"<lazyllm.llm.{group}.inner type=deep>"
 
 
+def test_code_without_a_module_registers_too(group: str) -> None:
+    exec(f"import lazyllm\n@lazyllm.component_register({group!r})\ndef here(x): return x", {})
+    assert getattr(lazyllm, group).here()(7) == 7
+
+
+def test_a_register_may_stand_on_any_class() -> None:
+    class Plain:
+        def work(self, value: int) -> int:
+            raise NotImplementedError
+
+    name = f"plain{uuid.uuid4().hex[:8]}"
+    register = Register(Plain, ["work"])
+    register.new_group(name)
+    register(name, func_name="more")(lambda value: value + 1)
+    assert getattr(lazyllm, name).more().work(1) == 2 and issubclass(getattr(lazyllm, name).more, Plain)
+    with pytest.raises(InputError, match="stands on a class"):
+        Register(3, "work")  # type: ignore[arg-type]
+
+
+def test_unknown_arguments_of_a_component_are_named(group: str) -> None:
+    lazyllm.component_register(group, func_name="plain")(lambda: 1)
+    with pytest.raises(InputError, match=rf"{group}.plain has no argument 'bogus'.\n.*It takes: launcher"):
+        getattr(lazyllm, group).plain(bogus=1)
+
+
 def test_an_unknown_group_is_an_error_that_names_the_nearest() -> None:
     with pytest.raises(UnknownNameError, match="no group 'deplyo'.*'deploy'"):
         lazyllm.component_register("deplyo")
@@ -159,6 +184,10 @@ def test_apply_and_cmd_exclude_each_other() -> None:
 
 
 def test_a_known_plugin_that_is_missing_is_answered_with_its_command() -> None:
+    with pytest.raises(UnknownNameError, match=r"no component 'ligthllm'. Did you mean 'lightllm'"):
+        _ = lazyllm.deploy.ligthllm
+    with pytest.raises(ImportError, match="pip install lazyllm-deploy-vllm"):
+        from lazyllm.components.deploy import Vllm  # noqa: F401
     with pytest.raises(MissingComponentError, match="pip install lazyllm-deploy-vllm"):
         _ = lazyllm.deploy.vllm
     with pytest.raises(MissingPluginError, match="pip install lazyllm-launch-k8s"):

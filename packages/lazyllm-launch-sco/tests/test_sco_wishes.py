@@ -10,8 +10,7 @@ import pytest
 import lazyllm
 import lazyllm_launch_sco.node
 from lazyllm.config_keys import Key
-from lazyllm.errors import InputError, LauncherError
-from lazyllm.jobs.arguments import ArgumentError
+from lazyllm.errors import ArgumentError, InputError, LauncherError
 from lazyllm.jobs.command import Command, Step
 from lazyllm_launch_sco.carried import variables, with_secrets
 from lazyllm_launch_sco.hooks import lazyllm_config_keys

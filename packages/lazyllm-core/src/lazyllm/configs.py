@@ -157,7 +157,8 @@ class Config:
         if key.name in self._set:
             return Setting(key, self._set[key.name], "code")
         for variable in key.variables:
-            if (text := os.environ.get(variable)) is not None:
+            text = os.environ.get(variable)
+            if text is not None and (text or not key.default):  # an empty one unsets what is empty by default only
                 source = f"environment {variable}"
                 return Setting(key, convert(key, text, source), source)
         held = self._from_file()

@@ -27,6 +27,10 @@ class ConfigError(InputError):
     """A configuration key that does not exist or a value that does not parse."""
 
 
+class ArgumentError(InputError, TypeError):
+    """An argument that a constructor does not take, or one that it lacks."""
+
+
 class PromptError(InputError):
     """Input, history, tools or instruction that make no prompt."""
 

@@ -62,7 +62,7 @@ def _make(
     chosen: type[LazyLLMLaunchersBase], args: tuple[Any, ...], kw: Mapping[str, Any], wished: Mapping[str, Any]
 ) -> LazyLLMLaunchersBase:
     """Make the chosen launcher; of `wished` it gets what the caller has not given and what it takes."""
-    from .jobs.arguments import assumed
+    from .registry.arguments import assumed
 
     more = assumed(chosen, args, kw, wished)
     made = chosen(*args, **{**kw, **more})

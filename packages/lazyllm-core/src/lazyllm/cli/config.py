@@ -10,6 +10,12 @@ from . import options
 
 EPILOG = """
 \b
+Examples:
+  lazyllm config                                every setting, its value and where that comes from
+  lazyllm config launcher                       one of them
+  LAZYLLM_DEFAULT_LAUNCHER=slurm lazyllm config launcher
+
+\b
 A value is taken from the first of: a flag or code, the environment variable LAZYLLM_<KEY>, the file config.toml in
 LAZYLLM_HOME, the default. For example, in config.toml:
   launcher = "slurm"
@@ -31,7 +37,7 @@ def config(key: str | None, as_json: bool) -> None:
         rows = [
             {
                 "key": s.key.name,
-                "value": s.shown if s.key.secret else s.value,
+                "value": s.shown if s.key.secret and s.value else s.value,
                 "source": s.source,
                 "default": s.key.default,
                 "variables": s.key.variables,

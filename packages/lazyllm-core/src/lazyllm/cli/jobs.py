@@ -15,7 +15,37 @@ if TYPE_CHECKING:
     from ..jobs.manage import JobInfo
 
 
-@click.command()
+PS = """
+\b
+Examples:
+  lazyllm ps                   what runs or waits: id, state, age, launcher (and GPUs), name, URL
+  lazyllm ps --all             ended jobs too, with why they ended
+  lazyllm ps --json | jq -r '.[] | select(.ready) | .url'
+"""
+LOGS = """
+\b
+Examples:
+  lazyllm logs -f JOB          all that it wrote, and what it writes from now on
+  lazyllm logs -n 20 JOB       the last 20 lines
+  lazyllm logs http://127.0.0.1:21000/v1
+"""
+STOP = """
+\b
+Examples:
+  lazyllm stop JOB             asks the job to end, and kills it after its grace
+  lazyllm stop http://127.0.0.1:21000/v1
+  lazyllm stop --all
+  lazyllm stop --force JOB     kills at once, and closes the record of a job that nobody reaches any more
+"""
+REAP = """
+\b
+Examples:
+  lazyllm reap                 after a crash: ends what was left behind, and says what
+  lazyllm reap --json
+"""
+
+
+@click.command(epilog=PS)
 @click.option("--all", "-a", "everything", is_flag=True, help="Ended jobs too.")
 @options.as_json
 def ps(everything: bool, as_json: bool) -> None:
@@ -59,7 +89,7 @@ def _age(since: float) -> str:
     return f"{seconds} s"
 
 
-@click.command()
+@click.command(epilog=LOGS)
 @click.argument("job")
 @click.option("--follow", "-f", is_flag=True, help="Go on until the job ends; Ctrl-C leaves the job alone.")
 @click.option("--tail", "-n", "lines", type=click.IntRange(min=0), help="Only the last N lines.")
@@ -71,7 +101,7 @@ def logs(job: str, follow: bool, lines: int | None) -> None:
         click.echo(line)
 
 
-@click.command()
+@click.command(epilog=STOP)
 @click.argument("jobs", nargs=-1, metavar="JOB...")
 @click.option("--all", "-a", "everything", is_flag=True, help="Every job that runs.")
 @click.option("--force", is_flag=True, help="Kill at once, and close the record in any case.")
@@ -89,14 +119,12 @@ def stop(jobs: tuple[str, ...], everything: bool, force: bool, as_json: bool) ->
     wanted = [job.id for job in manage.ps(running=True)] if everything else [manage.find(key).id for key in jobs]
     told: list[dict[str, Any]] = []
     failed = 0
-    for key in dict.fromkeys(wanted):
-        try:
-            job = manage.stop(key, force=force)
-        except LazyLLMError as error:
+    for key, job in manage.stop_each(wanted, force=force):
+        if isinstance(job, LazyLLMError):
             failed += 1
-            told.append({"id": key, "error": error.message, "hint": error.hint})
+            told.append({"id": key, "error": job.message, "hint": job.hint})
             if not as_json:
-                click.echo(f"{click.style('error:', fg='red', bold=True)} {error}", err=True)
+                click.echo(f"{click.style('error:', fg='red', bold=True)} {job}", err=True)
             continue
         told.append(job.to_json())
         if not as_json:
@@ -108,7 +136,7 @@ def stop(jobs: tuple[str, ...], everything: bool, force: bool, as_json: bool) ->
     return int(failed > 0)
 
 
-@click.command()
+@click.command(epilog=REAP)
 @options.as_json
 def reap(as_json: bool) -> None:
     """Find and end what outlived its owner: jobs whose caller or supervisor is gone, and their stray processes."""

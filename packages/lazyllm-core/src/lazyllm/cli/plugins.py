@@ -8,8 +8,15 @@ import click
 
 from . import options
 
+EPILOG = """
+\b
+Examples:
+  lazyllm plugins              what is installed, which engines were found, and what mends what is missing
+  lazyllm plugins --json | jq -r '.[].components[]'
+"""
 
-@click.command()
+
+@click.command(epilog=EPILOG)
 @options.as_json
 def plugins(as_json: bool) -> None:
     """Show installed plugins: components, engines found or not, faults and what mends them."""

@@ -8,7 +8,7 @@ from typing import Any
 from ..errors import InputError, ServiceError
 from .transport import Transport
 
-SPELLINGS = {"max_new_tokens": "max_tokens", "stop_sequences": "stop"}
+SPELLINGS = {"max_new_tokens": "max_tokens", "stop_sequences": "stop", "stop_words": "stop"}
 """Historic names of request parameters → the protocol's"""
 
 
@@ -56,7 +56,8 @@ class OpenAIClient:
         if body.pop("do_sample", None) is False:
             body["temperature"] = 0
         if isinstance(prompt, str):
-            return "/completions", {**body, "prompt": prompt}
+            # without a limit the protocol's is 16 tokens; null leaves it to the server, as in /chat/completions
+            return "/completions", {"max_tokens": None, **body, "prompt": prompt}
         if isinstance(prompt, Mapping) and isinstance(prompt.get("messages"), (list, tuple)):
             extra = {k: v for k, v in prompt.items() if k != "tools" or v}
             return "/chat/completions", {**body, **extra}

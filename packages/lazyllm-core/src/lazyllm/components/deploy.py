@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ..configs import config
+from ..configs import Mode, config
 from ..errors import InputError, ModelError
 from ..jobs.command import Command
 from ..jobs.keys import API_KEY
@@ -72,8 +72,10 @@ class LazyLLMDeployBase(ComponentBase):
         if not isinstance(trust_remote_code, bool | None):
             raise InputError(f"trust_remote_code is True, False or None, not {trust_remote_code!r}.")
         self.trust_remote_code = config["trust_remote_code"] if trust_remote_code is None else trust_remote_code
+        if not isinstance(stream, bool):
+            raise InputError(f"stream is True or False, not {stream!r}.")
         self.stream = stream
-        self.log_path = log_path
+        self.log_path = None if log_path is None else as_path(log_path, "log_path")
 
     @staticmethod
     def extract_result(text: str, inputs: Any) -> str:
@@ -94,6 +96,8 @@ class LazyLLMDeployBase(ComponentBase):
         self, finetuned_model: str | os.PathLike[str] | None, base_model: str | os.PathLike[str] | None
     ) -> str:
         """Return the folder to serve: `finetuned_model` (or its lazyllm_merge) if it has weights, else `base_model`."""
+        if finetuned_model == "" and base_model is not None:
+            finetuned_model = None
         if finetuned_model is not None:
             given = as_path(finetuned_model, "A model", ModelError)
             for place in (given, Path(placed_below_root(given))):
@@ -104,7 +108,9 @@ class LazyLLMDeployBase(ComponentBase):
             if base_model is not None:
                 from ..common.log import LOG
 
-                LOG.warning("%s holds no model with weights; serving %s instead.", finetuned_model, base_model)
+                shown = config["mode"] is Mode.Display
+                words = "would be served; it is not there, so %s stands for it" if shown else "serving %s instead"
+                LOG.warning(f"%s holds no model with weights; {words}.", finetuned_model, base_model)
         named = base_model if base_model is not None else finetuned_model
         if named is None:
             raise ModelError("No model to serve: give the folder of a fine-tuned or of a base model.")
@@ -122,7 +128,7 @@ class LazyLLMDeployBase(ComponentBase):
 
         engine = type(self).__name__.lower()
         name = f"{engine}_{time.strftime('%Y%m%d_%H%M%S')}_{os.getpid()}.log"
-        return os.path.abspath(Path(self.log_path).expanduser() / engine / name)  # noqa: PTH100
+        return os.path.abspath(self.log_path / engine / name)  # noqa: PTH100
 
     def cmd(
         self, finetuned_model: str | os.PathLike[str] | None = None, base_model: str | os.PathLike[str] | None = None
@@ -176,3 +182,12 @@ class LazyLLMDeployBase(ComponentBase):
         job = self.start(finetuned_model, base_model)
         job.wait_ready()
         return self.geturl(job)
+
+
+def __getattr__(name: str) -> Any:
+    """Find a plugin's class by its name."""
+    if name.startswith("_"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from ..registry import component_by_class_name
+
+    return component_by_class_name(name, __name__)

@@ -115,3 +115,12 @@ class LazyLLMFinetuneBase(ComponentBase):
         job = self.start(trainset, valset)
         job.wait()
         return job.return_value
+
+
+def __getattr__(name: str) -> Any:
+    """Find a plugin's class by its name."""
+    if name.startswith("_"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from ..registry import component_by_class_name
+
+    return component_by_class_name(name, __name__)

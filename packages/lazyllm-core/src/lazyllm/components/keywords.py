@@ -32,6 +32,12 @@ def merge_keywords(
     return merged
 
 
+def check_keywords(cls: Any, given: Mapping[str, Any]) -> None:
+    """Raise an InputError for a keyword that neither the constructor of `cls` nor its `defaults` know."""
+    own = {name: value for name, value in given.items() if name not in _parameters(cls.__init__)}
+    merge_keywords(cls.component_name(), cls.defaults, own, cls.__init__)
+
+
 def _parameters(constructor: Callable[..., Any] | None) -> list[str]:
     import inspect
 

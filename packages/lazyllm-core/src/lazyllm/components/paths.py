@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..configs import config
-from ..errors import ConfigError, DataError, InputError, ModelError, near
+from ..errors import DataError, InputError, ModelError, near
 
 LORA_FOLDER = "lazyllm_lora"
 MERGE_FOLDER = "lazyllm_merge"
@@ -98,9 +98,11 @@ def find_model(name: str | os.PathLike[str]) -> str:
     """Return the absolute path of a model's folder: as given, or below a folder of `config["model_path"]`."""
     given = as_path(name, "A model", ModelError)
     roots = [Path(root).expanduser() for root in config["model_path"].split(":") if root]
-    for root in roots:
-        if not root.is_absolute():
-            raise ConfigError(f"Configuration key 'model_path': {str(root)!r} is not absolute.")
+    if relative := [str(root) for root in roots if not root.is_absolute()]:
+        from ..common.log import LOG
+
+        LOG.warning("Configuration key 'model_path': %s is not absolute, and is left out.", ", ".join(relative))
+        roots = [root for root in roots if root.is_absolute()]
     for candidate in (given, *(root / given for root in roots)):
         if exists(candidate, ModelError) and candidate.is_dir():
             return os.path.abspath(candidate)  # noqa: PTH100 (the user's own links are kept)
@@ -169,10 +171,18 @@ def check_apart(folder: str, base_model: str, what: str, *, replaced: bool) -> N
 
 
 def check_writable(folder: str, what: str = "target_path") -> None:
-    """Raise an InputError unless `folder` can be made and written to. Makes nothing."""
+    """Raise an InputError unless `folder` can be made and written to. Leaves nothing behind."""
     path = Path(folder)
     existing = next(p for p in (path, *path.parents) if exists(p) or p.is_symlink())
     if not existing.is_dir():
         raise InputError(f"{what} {folder!r} cannot be made: {existing} is not a folder.")
     if not os.access(existing, os.W_OK | os.X_OK):
         raise InputError(f"{what} {folder!r} cannot be written: no permission to write to {existing}.")
+    if os.geteuid():
+        return
+    trial = existing / f".lazyllm-{os.urandom(4).hex()}"  # root passes every test of permissions, in /proc too
+    try:
+        trial.mkdir()
+        trial.rmdir()
+    except OSError as error:
+        raise InputError(f"{what} {folder!r} cannot be written: {existing}: {error.strerror}.") from None

@@ -81,7 +81,7 @@ class Command:
         result: what the job's caller gets when all steps are done (a path, usually); the job fails if it is an
             absolute path that they did not make.
         returns: the job's value is the JSON that a step left as result.json in the job's folder.
-        ranks: the steps run in several processes, each with torchrun's RANK; of what they return the first one's counts.
+        ranks: the steps run in several processes, each with torchrun's RANK; the first one's value counts.
         scratch: paths that have no meaning once the job has ended; removed then.
         log: file that the output goes to; the record links to it. By default the output is kept in the record.
         cwd: working folder, the caller's by default.

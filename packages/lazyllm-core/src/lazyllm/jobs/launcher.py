@@ -9,7 +9,6 @@ from typing import Any, ClassVar, Self
 
 from ..errors import InputError, LauncherError
 from ..registry import Registered
-from .arguments import check_arguments
 from .command import Arg, Command
 from .function import call_of, calls
 from .job import Job
@@ -93,7 +92,6 @@ class LazyLLMLaunchersBase(Registered):
                     f"launchers.{cls.short_name()} ({cls.__module__}.{cls.__qualname__}) lacks the method {name!r}.",
                     hint="A launcher has submit, query and cancel: help(lazyllm.launcher.LazyLLMLaunchersBase).",
                 )
-        check_arguments(cls, cls.short_name(), args, kw)
         return super().__new__(cls)
 
     def __init__(self, sync: bool = True) -> None:

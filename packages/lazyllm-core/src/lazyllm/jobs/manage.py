@@ -20,6 +20,9 @@ from .runner import MARK, environment, port_free, processes, resolve, token
 from .status import Status, state_of
 from .sweep import here, processes_of, prove_gone, runner_alive, settle, sweep
 
+AT_ONCE = 16
+"""Jobs that `stop_each` ends at a time."""
+
 
 @dataclass(frozen=True)
 class JobInfo:
@@ -220,6 +223,20 @@ def stop(key: str | int, *, force: bool = False) -> JobInfo:
     record = find(key)
     end(record, force)
     return info(record)
+
+
+def stop_each(keys: Iterable[str], *, force: bool = False) -> Iterator[tuple[str, JobInfo | LazyLLMError]]:
+    """End several jobs at once, and yield for each, in their order, its key and what `stop` returned or raised."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    def one(key: str) -> tuple[str, JobInfo | LazyLLMError]:
+        try:
+            return key, stop(key, force=force)
+        except LazyLLMError as error:
+            return key, error
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        yield from pool.map(one, dict.fromkeys(keys))
 
 
 @dataclass(frozen=True)

@@ -405,7 +405,7 @@ class Runner:
         self.terms += 1
 
     def say(self, **changes: object) -> None:
-        """Write status.json and tell a launcher that waits at the other end of stdout. A record that was closed stays."""
+        """Write status.json, unless it was closed, and tell a launcher that waits at the other end of stdout."""
         self.status.update(changes)
         try:
             if over(self.folder):

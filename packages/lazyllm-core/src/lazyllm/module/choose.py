@@ -23,7 +23,7 @@ def choose(group: str, wished: Any = None) -> Any:
     members = find_group(group)
     if isinstance(wished, str):
         return getattr(members, wished)
-    if isinstance(wished, type):
+    if isinstance(wished, type) and getattr(wished, "_lazy_llm_group", "").partition(".")[0] == group:
         return wished
     if wished is not None:
         raise InputError(f"{wished!r} is no component of lazyllm.{group}: expected a class such as {group}.NAME.")

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any, Self
 
+from ..components.keywords import check_keywords
 from ..errors import InputError
 from .choose import choose
 from .url import UrlModule
@@ -46,12 +47,12 @@ class TrainableModule(UrlModule):
 
     def finetune_method(self, method: Any, **kw: Any) -> Self:
         """Set the trainer: a class of `lazyllm.finetune` or its name, and its keywords."""
-        self._finetune = (choose("finetune", method), kw)
+        self._finetune = _checked("finetune", method, kw)
         return self
 
     def deploy_method(self, method: Any, **kw: Any) -> Self:
         """Set the engine: a class of `lazyllm.deploy` or its name, and its keywords."""
-        self._deploy = (choose("deploy", method), kw)
+        self._deploy = _checked("deploy", method, kw)
         return self
 
     def trainset(self, trainset: Any) -> Self:
@@ -74,28 +75,36 @@ class TrainableModule(UrlModule):
     def finetune(self) -> str:
         """Train and return the merged model's folder."""
         method, kw = self._finetune
-        if self._trainset is None:
-            raise InputError("There is nothing to train on: call trainset(path) first.")
-        if not os.fspath(self.target_path):
-            raise InputError("There is nowhere to train into: make the module with a target_path.")
+        self._check_training()
         trainset = self._trainset() if callable(self._trainset) else self._trainset
         trainer = choose("finetune", method)(self.base_model, self.target_path, **kw)
         self._merged = trainer(trainset)
         self._mode = None
         return str(self._merged)
 
+    def _check_training(self) -> None:
+        if self._trainset is None:
+            raise InputError("There is nothing to train on: call trainset(path) first.")
+        if not os.fspath(self.target_path):
+            raise InputError("There is nowhere to train into: make the module with a target_path.")
+
     def start(self) -> Self:
         """Serve the fine-tuned model, or the base model where there is none, and return once it answers."""
-        self.stop()
+        return self._serve(self._made_engine())
+
+    update_server = start
+
+    def _made_engine(self) -> Any:
         method, kw = self._deploy
-        engine = choose("deploy", method)(**kw)
+        return choose("deploy", method)(**kw)
+
+    def _serve(self, engine: Any) -> Self:
+        self.stop()
         tuned = self._merged or self._earlier_target()
         self._engine = engine
         self._set_url(engine(tuned, self.base_model or None))
         self._protocol = None if engine.message_format is None else type(engine).__name__
         return self
-
-    update_server = start
 
     def _earlier_target(self) -> str | None:
         """Return the target folder if an earlier training left a merged model in it."""
@@ -107,10 +116,18 @@ class TrainableModule(UrlModule):
         return target if Path(target, MERGE_FOLDER, "config.json").exists() else None
 
     def update(self) -> Self:
-        """Train if `mode("finetune")` asks for it, then serve."""
-        if self._mode == "finetune":
+        """Train if `mode("finetune")` asks for it, then serve.
+
+        That the engine can serve such a model is looked at before the training.
+        """
+        trains = self._mode == "finetune"
+        if trains:
+            self._check_training()
+        engine = self._made_engine()
+        if trains:
+            engine.cmd(None, self.base_model)
             self.finetune()
-        return self.start()
+        return self._serve(engine)
 
     def stop(self) -> None:
         """End the server; the module can be started again."""
@@ -125,3 +142,10 @@ class TrainableModule(UrlModule):
 
     def __exit__(self, *exc: object) -> None:
         self.stop()
+
+
+def _checked(group: str, method: Any, kw: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """Return the class that `method` means and its keywords, which it knows."""
+    cls = choose(group, method)
+    check_keywords(cls, kw)
+    return cls, kw

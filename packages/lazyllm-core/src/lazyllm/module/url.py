@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Self
 
 from ..errors import InputError
+from ..registry.arguments import Checked
 
 if TYPE_CHECKING:
     from ..client.engine import EngineClient
@@ -13,8 +14,11 @@ if TYPE_CHECKING:
     from ..components.formatter import FormatterBase
     from ..components.prompter import PrompterBase
 
+STOPS = {"stop", "stop_words", "stop_sequences"}
+"""Names of the parameter that ends an answer"""
 
-class UrlModule:
+
+class UrlModule(metaclass=Checked):
     """Calls the server at `url`: input → prompter → request → answer → formatter.
 
     Without a prompter a string is sent to /completions as it is; `{"messages": [...]}`, a list of messages, and a
@@ -94,6 +98,8 @@ class UrlModule:
         """The connection to the server, made when it is first needed."""
         if not self._url:
             raise InputError("Nothing is served yet: give a URL, or call start() or update() first.")
+        if "{" in self._url:
+            raise InputError("Nothing is served: in display mode commands are shown only.", hint="lazyllm config mode")
         if self._client is None:
             from ..client.openai import OpenAIClient
 
@@ -111,6 +117,9 @@ class UrlModule:
         if self._protocol is None and self._url:
             self._protocol = _protocol_of(self._url)
         return self._protocol in (None, "openai")
+
+    def _takes_stop(self) -> bool:
+        return self._speaks_openai() or "stop" in (_engine(str(self._protocol)).keys_name_handle or {})
 
     def _make_prompt(self, given: Any, history: Any, tools: Any) -> Any:
         from ..components.formatter import decode_query_with_filepaths
@@ -149,6 +158,8 @@ class UrlModule:
         if history is not None and llm_chat_history is not None:
             raise InputError("history and llm_chat_history are one parameter; give it once.")
         prompt = self._make_prompt(input, history if history is not None else llm_chat_history, tools)
+        if isinstance(prompt, str) and self._prompt.stop_words and not STOPS & set(parameters) and self._takes_stop():
+            parameters["stop"] = self._prompt.stop_words
         if self._stream if stream is None else stream:
             return self._pieces(prompt, timeout, parameters)
         answer = self.client.ask(prompt, timeout=timeout, **parameters)

@@ -88,7 +88,9 @@ class Group:
                     f"{self._name}.{name} needs the plugin {distribution}, which is not installed.",
                     hint=install(distribution),
                 )
-        return UnknownNameError(f"{self._name} has no component {name!r}. {near(name, dir(self))}")
+        nearest = near(name, {*dir(self), *KNOWN.get(self._name, {})})
+        found = nearest if nearest.startswith("Did") else near(name, dir(self))
+        return UnknownNameError(f"{self._name} has no component {name!r}. {found}")
 
     def __dir__(self) -> list[str]:
         local = {name if len(s := self._spellings(name)) == 1 else s[-1] for name in self._members}

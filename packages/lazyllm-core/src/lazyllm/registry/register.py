@@ -27,7 +27,9 @@ class Register:
     """
 
     def __init__(self, base: type, fnames: str | Iterable[str], template: str | None = None) -> None:
-        self._base = base
+        if not isinstance(base, type):
+            raise InputError(f"A register stands on a class, not on {base!r}.")
+        self._base = base if issubclass(base, Registered) else _registered(base)
         self._methods = (fnames,) if isinstance(fnames, str) else tuple(fnames)
         if not self._methods:
             raise InputError("A register needs at least one method name that functions can stand for.")
@@ -77,7 +79,8 @@ class Register:
         def call(self: Any, *args: Any, **kw: Any) -> Any:
             return func(*args, **kw)
 
-        place = {"__module__": func.__module__, "__qualname__": func.__qualname__, "__doc__": func.__doc__}
+        module = func.__module__ or "__main__"  # None in code run by exec()
+        place = {"__module__": module, "__qualname__": func.__qualname__, "__doc__": func.__doc__}
         type(name, (base,), {**place, method: call})
 
     def __getattr__(self, name: str) -> Callable[..., Callable[[F], F]]:
@@ -105,6 +108,14 @@ class Register:
             self.new_group(outer)
         base = self._group(outer)[1] if outer else self._base
         type(f"LazyLLM{last.capitalize()}Base", (base,), {})
+
+
+def _registered(base: type) -> type:
+    """Return a class like `base` whose subclasses register themselves."""
+    try:
+        return type(f"_{base.__name__}", (base, Registered), {"__module__": base.__module__})
+    except TypeError as error:
+        raise InputError(f"{base.__name__} cannot be the base of a register: {error}.") from None
 
 
 __all__ = ["Register", "Registered"]

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from typing import Any, ClassVar
 
+from .arguments import Checked
 from .group import canonical, open_group
 
 
-class Registered:
+class Registered(metaclass=Checked):
     """Base of everything that groups hold.
 
     A subclass called `LazyLLM<X>Base` opens group x; a subclass of that one becomes a member of the group.

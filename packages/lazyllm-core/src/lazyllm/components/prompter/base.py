@@ -99,7 +99,8 @@ class LazyLLMPrompterBase(Registered):
 
         Args:
             system: the system text before every instruction.
-            separator, plugin, interpreter, stop_words: kept for the model's client; prompts do not use them.
+            stop_words: texts that end the model's answers, where a prompt is a string.
+            separator, plugin, interpreter: kept; nothing here uses them.
             marks: sos, eos, soh, eoh, soa, eoa, soe, eoe, tool_start_token, tool_args_token, tool_end_token.
 
         Raises:
@@ -111,6 +112,9 @@ class LazyLLMPrompterBase(Registered):
                 raise PromptError(f"A model has no setting {name!r}. {near(name, known)}")
             if not isinstance(mark, str | None):
                 raise PromptError(f"The mark {name} is text, not {type(mark).__name__}.")
+        stop_words = [stop_words] if isinstance(stop_words, str) else stop_words
+        if stop_words is not None and not all(isinstance(word, str) and word for word in stop_words):
+            raise PromptError(f"stop_words are texts, none of them empty, not {stop_words!r:.80}.")
         if not isinstance(system, str | None):
             raise PromptError(f"The system text is text, not {type(system).__name__}.")
         self._system = self._system if system is None else system
@@ -118,6 +122,11 @@ class LazyLLMPrompterBase(Registered):
         kept = {"separator": separator, "plugin": plugin, "interpreter": interpreter, "stop_words": stop_words}
         self._settings.update((name, value) for name, value in kept.items() if value is not None)
         self._bind()
+
+    @property
+    def stop_words(self) -> list[str]:
+        """Texts that end the model's answers, as `_set_model_configs` was told."""
+        return list(self._settings.get("stop_words") or ())
 
     @property
     def prefers_messages(self) -> bool:
