@@ -53,11 +53,12 @@ class JobInfo:
 
 def info(record: Record) -> JobInfo:
     """Return what is known of a job now."""
-    return _infos([record])[0]
+    return _infos([(record, record.status())])[0]
 
 
-def _infos(found: Iterable[Record]) -> list[JobInfo]:
-    settled = [(record, settle(record)) for record in found]
+def _infos(found: Iterable[tuple[Record, dict[str, Any]]]) -> list[JobInfo]:
+    """Return what is known now of jobs whose status files were just read."""
+    settled = [(record, settle(record, status)) for record, status in found]
     asked = _ask([record for record, status in settled if _is_far(record, status)])
     return [_info(record, asked.get(record.id) or (state_of(status), status)) for record, status in settled]
 
@@ -111,9 +112,11 @@ def _info(record: Record, known: tuple[Status, Mapping[str, Any]]) -> JobInfo:
 
 def ps(running: bool = False) -> list[JobInfo]:
     """Return all jobs, the oldest first; with `running` only those that have not ended. Old records are pruned."""
-    everything = list(records.records())
+    everything = [(record, record.status()) for record in records.records()]
     records.prune(everything)
-    found = _infos(record for record in everything if record.data)
+    found = _infos(
+        (record, status) for record, status in everything if record.data and not (running and state_of(status).ended)
+    )
     return sorted((job for job in found if not (running and job.state.ended)), key=lambda job: (job.created, job.id))
 
 

@@ -249,14 +249,14 @@ def _is_ours(record: Record) -> bool:
     return wrong is None
 
 
-def prune(found: Iterable[Record] | None = None) -> int:
+def prune(found: Iterable[tuple[Record, dict[str, Any]]] | None = None) -> int:
     """Remove records of jobs that ended over 30 days ago or are not among the 1,000 latest. Return how many.
 
     Args:
-        found: the records, if the caller has read them; removed ones are recognised by their `data` being empty.
+        found: the records with their statuses, if the caller has read them; the `data` of a removed one is empty then.
     """
-    statuses = ((record, record.status()) for record in (records() if found is None else found))
-    ended = [(_end_of(record, status), record) for record, status in statuses if state_of(status).ended]
+    found = ((record, record.status()) for record in records()) if found is None else found
+    ended = [(_end_of(record, status), record) for record, status in found if state_of(status).ended]
     ended.sort(key=lambda pair: pair[0], reverse=True)
     oldest = time.time() - KEPT_DAYS * 86400
     gone = [record for n, (when, record) in enumerate(ended) if n >= KEPT or when < oldest]

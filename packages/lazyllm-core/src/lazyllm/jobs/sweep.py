@@ -26,9 +26,12 @@ def runner_alive(status: dict[str, Any]) -> bool:
     return pid is not None and born is not None and token(pid) == born
 
 
-def settle(record: Record) -> dict[str, Any]:
-    """Return the record's status, made true: if its runner has died, its processes are ended and that is written."""
-    status = record.status()
+def settle(record: Record, status: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Return the record's status, made true: if its runner has died, its processes are ended and that is written.
+
+    `status` is what the caller has just read of it.
+    """
+    status = record.status() if status is None else status
     if state_of(status).ended or (status and not here(status)):
         return status
     if status:
