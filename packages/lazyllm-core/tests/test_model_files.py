@@ -10,7 +10,14 @@ from pathlib import Path
 import pytest
 
 from lazyllm.components import model_files
-from lazyllm.components.model_files import brings_code, causal_kinds, positions, tensor_shapes, why_not_causal
+from lazyllm.components.model_files import (
+    brings_code,
+    causal_kinds,
+    check_tokenizer,
+    positions,
+    tensor_shapes,
+    why_not_causal,
+)
 from lazyllm.errors import ModelError
 
 SOURCE = """
@@ -114,3 +121,15 @@ def test_the_context_that_config_json_tells_of(config: dict[str, object], expect
 def test_a_file_that_cannot_be_opened_is_a_models_fault(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="cannot be read"):
         tensor_shapes(tmp_path)
+
+
+def test_a_broken_tokenizer_is_told(tmp_path: Path) -> None:
+    check_tokenizer(tmp_path)
+    (tmp_path / "tokenizer.json").write_text('{"model": {}}')
+    check_tokenizer(tmp_path)
+    (tmp_path / "tokenizer.json").write_text("{}")
+    with pytest.raises(ModelError, match="tokenizer.json is no tokenizer"):
+        check_tokenizer(tmp_path)
+    (tmp_path / "tokenizer_config.json").write_text("[]")
+    with pytest.raises(ModelError, match="tokenizer_config.json holds no JSON object"):
+        check_tokenizer(tmp_path)

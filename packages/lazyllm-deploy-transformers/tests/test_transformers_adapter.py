@@ -77,12 +77,28 @@ def test_any_folder_name_is_passed_on_as_it_is(folder, name):
     [
         {"dtype": "int8"}, {"device": "tpu"}, {"max_num_seqs": 0}, {"threads": "two"}, {"kv_cache_memory": "much"},
         {"shutdown_timeout": -1}, {"port": 99999999}, {"model_name": ""}, {"model_name": 5}, {"model_name": "a\0b"},
-        {"model_name": "\ud800"}, {"host": " "}, {"host": 1},
+        {"model_name": "\ud800"}, {"host": " "}, {"host": 1}, {"host": "nope host"}, {"host": "a/b"}, {"host": "a\n"},
+        {"host": "http://a"}, {"host": "-a"}, {"host": "[::1]"}, {"host": "256.0.0.1"}, {"host": "::1%a b"},
+        {"host": "x" * 64}, {"host": "a..b"}, {"host": "a:80"}, {"device": "cuda:\u0663"}, {"kv_cache_memory": 0},
+        {"kv_cache_memory": "9" * 400}, {"threads": 10**6}, {"max_num_seqs": 10**9}, {"model_name": "x" * 1001},
+        {"start_timeout": 0}, {"max_model_len": 4096},
     ],
 )  # fmt: skip
 def test_values_that_cannot_be_used_are_refused_before_anything_starts(folder, kw):
     with pytest.raises(InputError):
         TransformersDeploy(**kw).cmd(str(folder))
+
+
+@pytest.mark.parametrize("host", ["10.0.0.7", "::1", "fe80::1%eth0", "node-3.cluster.", "my_box", "máquina", "0.0.0.0"])
+def test_whatever_a_host_can_be_called_is_taken(folder, host):
+    assert TransformersDeploy(host=host).cmd(str(folder)).host == host
+
+
+def test_the_job_of_a_merged_model_is_called_after_its_training(folder):
+    merged = folder.parent / "mine" / "lazyllm_merge"
+    merged.parent.mkdir()
+    folder.rename(merged)
+    assert TransformersDeploy().cmd(str(merged.parent)).title == "serve mine"
 
 
 def test_a_model_that_cannot_be_batched_is_refused_in_the_callers_process(folder):

@@ -9,6 +9,8 @@ from lazyllm_deploy_transformers.architectures import NOT_BATCHED, refusal
 from lazyllm_deploy_transformers.arguments import parse, parse_size
 from lazyllm_deploy_transformers.batching.sizing import PAGE, Shape, plan
 from lazyllm_deploy_transformers.checks import check_folder
+from lazyllm_deploy_transformers.protocol.errors import ApiError
+from lazyllm_deploy_transformers.state import State
 from lazyllm_deploy_transformers.threads import default_threads
 
 SHAPE = Shape(layers=12, kv_heads=12, head_dim=64, itemsize=4, masks=1, context=2048)
@@ -39,6 +41,7 @@ BREAKS = {
     "no safetensors file": lambda f: (f / "model.safetensors").write_bytes(b"garbage" * 9),
     "cut off": lambda f: (f / "model.safetensors").write_bytes((f / "model.safetensors").read_bytes()[:-4]),
     "has no tokenizer": lambda f: (f / "tokenizer.json").unlink(),
+    "has no 'model'": lambda f: (f / "tokenizer.json").write_text("{}"),
     "tokenizer.json cannot be read": lambda f: (f / "tokenizer.json").write_text("no"),
 }
 
@@ -76,13 +79,73 @@ def test_no_folder_and_a_file_are_told_apart(tmp_path):
         ({"model_type": "llava", "vision_config": {"a": 1}}, "more than text"),
         ({"model_type": "gemma2", "attn_logit_softcapping": 50.0}, "attn_logit_softcapping"),
         ({"model_type": "deepseek_v3", "kv_lora_rank": 512}, "kv_lora_rank"),
+        ({"model_type": "foo"}, "model_type 'foo'.* no causal language model"),
+        ({"model_type": "t5"}, "model_type 't5'.* no causal language model"),
+        ({"model_type": "clip"}, "model_type 'clip'.* no causal language model"),
+        ({"model_type": "chatglm", "auto_map": {"AutoModel": "m.M"}}, "model_type 'chatglm'.* no causal"),
+        ({"model_type": "llama", "architectures": ["LlamaForSequenceClassification"]}, "classifies texts"),
+        ({"model_type": "llama", "architectures": ["LlamaForTokenClassification"]}, "labels words"),
+        ({"model_type": "llama", "architectures": ["LlamaForQuestionAnswering"]}, "marks answers"),
+        ({"model_type": "modernbert-decoder", "architectures": ["ModernBertForMaskedLM"]}, "fills gaps"),
     ],
 )
 def test_models_that_cannot_be_batched_are_refused_from_their_config(folder, config, said):
     (folder / "config.json").write_text(json.dumps(config))
     with pytest.raises(ModelError, match=said) as e:
         check_folder(str(folder))
-    assert e.value.hint
+    assert "deploy" in e.value.hint
+
+
+def test_what_is_refused_names_the_installed_alternatives(folder, monkeypatch):
+    from lazyllm_deploy_transformers import checks
+
+    (folder / "config.json").write_text('{"model_type": "foo"}')
+    monkeypatch.setattr(checks, "installed", lambda: "serve it with deploy.other")
+    with pytest.raises(ModelError) as e:
+        check_folder(str(folder))
+    assert e.value.hint == "serve it with deploy.other"
+
+
+def test_a_quantised_model_names_the_package_that_it_lacks(folder, monkeypatch):
+    from lazyllm_deploy_transformers import checks
+
+    config = {"model_type": "llama", "quantization_config": {"quant_method": "compressed-tensors"}}
+    (folder / "config.json").write_text(json.dumps(config))
+    monkeypatch.setattr(checks, "find_spec", lambda name: None)
+    with pytest.raises(ModelError, match="needs compressed_tensors") as e:
+        check_folder(str(folder))
+    assert e.value.hint == "pip install compressed-tensors"
+    monkeypatch.setattr(checks, "find_spec", lambda name: name)
+    assert check_folder(str(folder)).model_type == "llama"
+
+
+@pytest.mark.parametrize("place", [{}, {"text_config": 1}])
+def test_a_context_longer_than_the_models_is_refused_from_its_config(folder, place):
+    shape = {"max_position_embeddings": 2048}
+    config = {"model_type": "llama"} | ({"text_config": shape} if place else shape)
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(InputError, match="--max-model-len 1000000 is more than the 2048 tokens of the model's context"):
+        check_folder(str(folder), max_model_len=1000000)
+    assert check_folder(str(folder), max_model_len=2048).name == "model"
+
+
+@pytest.mark.parametrize("values", [{"temperature": "hot"}, {"top_k": [1]}, {"top_k": 1e400}])
+def test_defaults_of_generation_that_cannot_be_used_are_refused(folder, values):
+    (folder / "generation_config.json").write_text(json.dumps({"do_sample": True, **values}))
+    with pytest.raises(ModelError, match="generation_config.json' cannot be used"):
+        check_folder(str(folder))
+
+
+def test_a_merged_model_is_called_after_its_training(folder):
+    merged = folder.parent / "mine" / "lazyllm_merge"
+    merged.parent.mkdir()
+    folder.rename(merged)
+    assert check_folder(str(merged)).name == "mine"
+    state = State(str(merged), "mine")
+    for name in (None, "mine", "lazyllm_merge", str(merged)):
+        state.check_model(name)
+    with pytest.raises(ApiError, match="this server serves 'mine'"):
+        state.check_model("other")
 
 
 @pytest.mark.parametrize("layers", [None, ["full_attention", "sliding_attention"]])
@@ -121,9 +184,27 @@ def test_the_context_shrinks_to_what_fits_unless_it_was_asked_for():
         plan(SHAPE, max_num_seqs=2, max_model_len=4096, max_batch_tokens=None, limit=None, free=2**40)
 
 
+def test_a_gpu_keeps_to_the_models_context_too(monkeypatch):
+    from types import SimpleNamespace
+
+    from lazyllm_deploy_transformers.arguments import Settings
+    from lazyllm_deploy_transformers.batching import measure
+
+    monkeypatch.setattr(measure, "shape_of", lambda model: SHAPE)
+    model = SimpleNamespace(device=SimpleNamespace(type="cuda"))
+    assert measure.plan_for(model, Settings("m", max_model_len=1024)).max_model_len == 1024
+    assert measure.plan_for(model, Settings("m")).max_model_len == 2048
+    with pytest.raises(InputError, match="more than the 2048 tokens"):
+        measure.plan_for(model, Settings("m", max_model_len=4096))
+
+
 def test_sizes_and_wrong_options(capsys):
     assert [parse_size(t) for t in ("512M", "1.5GiB", "1000")] == [2**29, 3 * 2**29, 1000]
-    for argv in (["--model", "x", "--port", "99999"], [], ["--model", "x", "--kv-cache-memory", "lots"]):
+    assert parse(["--model", "x", "--threads", "2"]).threads == 2
+    for argv in (
+        ["--model", "x", "--port", "99999"], [], ["--model", "x", "--kv-cache-memory", "9" * 400],
+        ["--model", "x", "--threads", "1000000"], ["--model", "x", "--kv-cache-memory", "lots"],
+    ):  # fmt: skip
         with pytest.raises(SystemExit) as e:
             parse(argv)
         assert e.value.code == 2

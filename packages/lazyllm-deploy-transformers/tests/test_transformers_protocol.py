@@ -1,5 +1,9 @@
+import json
+
 import pytest
 
+from lazyllm_deploy_transformers.answering import room
+from lazyllm_deploy_transformers.http import failure
 from lazyllm_deploy_transformers.protocol.errors import ApiError
 from lazyllm_deploy_transformers.protocol.requests import read_chat, read_completion
 
@@ -61,6 +65,12 @@ def test_completions_default_to_the_protocols_sixteen_tokens():
     assert complete().params.max_tokens == 16
 
 
+def test_null_is_all_that_the_context_has_room_for():
+    asked = complete(max_tokens=None, prompt=[1, 2, 3])
+    assert asked.params.max_tokens is None
+    assert room([1, 2, 3], asked.params, context=512, vocabulary=10) == 509
+
+
 REFUSED = {
     "tools": {"tools": [{"type": "function"}]},
     "tool_choice": {"tool_choice": "required"},
@@ -115,6 +125,23 @@ def test_an_unknown_field_names_its_neighbour():
         chat(temprature=1)
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"x" * 10**6: 1},
+        {"stream": True, "stream_options": {"x" * 10**6: 1}},
+        {"messages": [{"role": "x" * 10**6}]},
+        {"messages": [{"role": "user", "content": [{"type": "x" * 10**6}]}]},
+        {"stop": "x" * 10**6},
+        {"seed": "x" * 10**6},
+    ],
+)
+def test_what_is_too_long_is_refused_in_few_words(body):
+    with pytest.raises(ApiError) as e:
+        chat(**body)
+    assert len(e.value.message) < 600
+
+
 @pytest.mark.parametrize("body", [None, [], "x", 3])
 def test_a_body_that_is_no_object_is_refused(body):
     with pytest.raises(ApiError, match="must be a JSON object"):
@@ -135,6 +162,11 @@ def test_a_body_that_is_no_object_is_refused(body):
 def test_messages_that_make_no_sense_say_where(message, said):
     with pytest.raises(ApiError, match=said):
         read_chat({"messages": [*HI, message]})
+
+
+def test_half_a_character_of_the_clients_comes_back_as_it_was_written():
+    answer = failure(ApiError("no \ud800", param="\ud800"))
+    assert json.loads(answer.body)["error"]["param"] == "\ud800"
 
 
 def test_errors_have_the_form_that_clients_read():

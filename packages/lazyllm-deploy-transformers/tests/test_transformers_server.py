@@ -173,6 +173,13 @@ def test_completions_in_all_forms(client):
     assert scored.text_offset[:2] == [0, len(scored.tokens[0])] and all(math.isfinite(x) for x in scored.token_logprobs)
 
 
+def test_null_for_the_token_limit_is_the_rest_of_the_context(http):
+    body = {"prompt": "x", "ignore_eos": True}
+    assert http.post("/v1/completions", json=body).json()["usage"]["completion_tokens"] == 16
+    usage = http.post("/v1/completions", json=body | {"max_tokens": None}).json()["usage"]
+    assert usage["total_tokens"] == 512
+
+
 @pytest.mark.engine
 def test_token_ids_as_a_prompt(client, model_dir):
     from transformers import AutoTokenizer
@@ -216,6 +223,7 @@ def test_a_request_longer_than_the_context_says_the_numbers(client):
         (b'{"messages": NaN}', "NaN"),
         (b"[" * 100_000, "nests too deeply"),
         (b"[]", "must be a JSON object"),
+        (b'{"\\ud800": 1}', "Unknown field"),
         (b'{"messages": [{"role": "user", "content": "\\ud800"}]}', "surrogate"),
         (b'{"messages": [{"role": "user", "content": "x", "name": "\\ud800"}], "n": 1e400}', "n must be"),
         (b'{"messages": [{"role": "user", "content": "x"}], "seed": ' + b"9" * 5000 + b"}", "JSON"),

@@ -42,6 +42,17 @@ def test_after_a_match_nothing_more_comes_out():
     assert (matcher.push("axb"), matcher.push("c"), matcher.flush()) == ("a", "", "")
 
 
+def test_long_stop_strings_take_no_more_memory_than_their_text():
+    import tracemalloc
+
+    tracemalloc.start()
+    matcher = StopMatcher(["a" * 999 + "b", "a" * 1000])
+    assert "".join(matcher.push("a") for _ in range(999)) == ""
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (matcher.push("b"), matcher.stopped) == ("", "a" * 999 + "b") and peak < 100_000
+
+
 @given(
     st.lists(st.text(ALPHABET, min_size=1, max_size=4), max_size=4),
     st.lists(st.text(ALPHABET, max_size=5), max_size=12),

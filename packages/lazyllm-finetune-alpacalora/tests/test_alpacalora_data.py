@@ -55,6 +55,12 @@ def test_messages_are_their_own_kind(tmp_path: Path) -> None:
             json.dumps([GOOD, {"instruction": "x", "respnse": "y", "outptu": "z"}]),
             ["record 2", "'output'", "outptu"],
         ),
+        (
+            "a.json",
+            json.dumps([GOOD, {"instrution": "x", "output": "y"}]),
+            ["its keys are: instrution, output. Is 'instrution' meant to be 'instruction'?"],
+        ),
+        ("a.json", json.dumps([{"prompt": "x", "ouput": "y"}]), ["Is 'ouput' meant to be 'output'?"]),
         ("a.jsonl", json.dumps({"prompt": "x", "completion": "y"}), ["line 1", "'instruction' and 'output'", "prompt"]),
         ("a.json", json.dumps([{"instruction": "x", "output": 3}]), ["'output' must be text", "a number"]),
         ("a.json", json.dumps([{"instruction": " ", "output": "x"}]), ["empty instruction"]),

@@ -15,9 +15,11 @@ import pytest
 
 from lazyllm.errors import InputError
 from lazyllm_finetune_alpacalora import node, processes
+from lazyllm_finetune_alpacalora.params import DS_CONFIG
 from lazyllm_finetune_alpacalora.processes import Processes
 from lazyllm_finetune_alpacalora.step import settle_ranks
 
+OTHER_JSON = str(Path(DS_CONFIG).parent / "templates" / "alpaca.json")  # its content does not matter here
 TRAIN = ["-m", "lazyllm_finetune_alpacalora.train", "<train.json>"]
 
 
@@ -90,7 +92,7 @@ def test_a_launcher_whose_torchrun_is_off_leaves_nproc_alone(built: Any) -> None
 
 def test_deepspeed_alone_runs_under_torchrun_too(built: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lazyllm_finetune_alpacalora.check.find_spec", lambda name: object())
-    argv, ports, config = built({"deepspeed": __file__}, ngpus=1)
+    argv, ports, config = built({"deepspeed": OTHER_JSON}, ngpus=1)
     assert argv[1:4] == ["torch.distributed.run", "--nnodes=1", "--nproc_per_node=1"]
     assert (ports, config["processes"], config["distributed"]) == ({"nccl": None}, 1, True)
     for name, value in {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0"}.items():

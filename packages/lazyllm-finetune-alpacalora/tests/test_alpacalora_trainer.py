@@ -16,6 +16,8 @@ from lazyllm_finetune_alpacalora.params import DS_CONFIG
 from lazyllm_finetune_alpacalora.publish import MARK
 from lazyllm_finetune_alpacalora.trainer import AlpacaloraFinetune
 
+OTHER_JSON = str(Path(DS_CONFIG).parent / "templates" / "alpaca.json")  # its content does not matter here
+
 
 def make(base: Path, out: Path, ngpus: int = 1, **keywords: Any) -> AlpacaloraFinetune:
     from types import SimpleNamespace
@@ -123,12 +125,13 @@ def test_a_merge_path_of_ones_own(empty_model: Path, alpaca_file: Path, tmp_path
         ({"cp_files": "/etc/*"}, "cp_files"),
         ({"cp_files": "../*"}, "cp_files"),
         ({"cp_files": "a**"}, "cp_files"),
+        ({"cp_files": "\ud800"}, "cp_files"),
         ({"cp_files": None}, "cp_files"),
         ({"prompt_template_name": "x" * 300}, "prompt_template_name.*too long"),
         ({"warmup_steps": 100}, "warmup_steps=100 never ends: the training has 2 steps"),
         ({"eval_steps": 5}, "eval_steps=5, but of 10 samples none is held out(.|\n)*val_set_size"),
         ({"merge_path": 3}, "merge_path is given by a path"),
-        ({"deepspeed": __file__}, "needs deepspeed.*\n.*pip install deepspeed"),
+        ({"deepspeed": OTHER_JSON}, "needs deepspeed.*\n.*pip install deepspeed"),
         ({"data_path": "nowhere.json"}, "nowhere.json"),
     ],
     ids=str,
@@ -189,8 +192,11 @@ OWN_CODE = {"model_type": "mine", "auto_map": {"AutoModelForCausalLM": "modeling
         ({"model_type": "llamma"}, {}, r"'llamma'.*no causal language model.*Did you mean 'llama"),
         ({}, {}, "model_type None"),
         ({"model_type": "t5"}, {}, "'t5'.*no causal language model"),
+        ({"model_type": "bart", "is_encoder_decoder": True}, {}, "'bart' is an encoder-decoder"),
+        ({"model_type": "llama", "architectures": ["LlamaForSequenceClassification"]}, {}, "classifies texts"),
         (OWN_CODE, {}, "code of its own(.|\n)*--trust-remote-code true"),
         ({"model_type": "llama"}, {"tokenizer__json": b"{"}, "tokenizer.json cannot be read"),
+        ({"model_type": "llama"}, {"tokenizer__json": b"{}"}, "tokenizer.json is no tokenizer"),
         ({"model_type": "llama"}, {"generation_config__json": b"[]"}, "generation_config.json holds no JSON object"),
         ({"model_type": "llama"}, {"model__safetensors": b"\2" + b"\0" * 7 + b"[]"}, "header cannot be read"),
         ({"model_type": "llama"}, {"model__safetensors": b"\n" + b"\0" * 7 + b'{"a":null}'}, "header cannot be read"),

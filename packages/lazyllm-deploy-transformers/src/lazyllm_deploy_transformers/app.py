@@ -16,7 +16,7 @@ from starlette.types import ASGIApp
 from lazyllm.errors import near
 
 from .http import Json, KeyGuard, failure, read_json
-from .protocol.errors import ApiError, unavailable
+from .protocol.errors import ApiError, brief, unavailable
 from .protocol.requests import Endpoint, read_chat, read_completion
 from .serving import Serving, api_error
 from .state import State
@@ -47,12 +47,13 @@ async def _no_route(request: Request, error: Exception) -> Response:
     status = getattr(error, "status_code", 404)
     if status == 405:
         allowed = (getattr(error, "headers", None) or {}).get("Allow", "")
-        said = f"{request.method} is not allowed for {request.url.path}; it takes {allowed}."
+        said = f"{request.method} is not allowed for {brief(request.url.path)}; it takes {allowed}."
         response = failure(ApiError(said, status=405))
         response.headers["Allow"] = allowed
         return response
     known = ["/v1/chat/completions", "/v1/completions", "/v1/models", "/health", "/metrics"]
-    return failure(ApiError(f"There is no {request.url.path}. {near(request.url.path, known)}", status=status))
+    path = brief(request.url.path)
+    return failure(ApiError(f"There is no {path}. {near(path, known)}", status=status))
 
 
 class Api:

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import argparse
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NoReturn
 
 KEY = "LAZYLLM_API_KEY"
+DEVICE = re.compile(r"auto|cpu|cuda(:[0-9]{1,3})?")
+DTYPES = ("auto", "float32", "bfloat16", "float16")
+# option → the most that it takes; beyond, memory or threads would end before the first token
+LIMITS = {"max_num_seqs": 2**16, "max_model_len": 2**31 - 1, "max_batch_tokens": 2**20, "threads": 2**12}
 _UNITS = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?", re.IGNORECASE)
 
@@ -37,11 +42,13 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"error: {message}\n  {self.prog} --help\n")
 
 
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number above 0, not {text}")
-    return value
+def _whole(most: int) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        if not (text.isascii() and text.isdecimal() and len(text) < 12 and 1 <= int(text) <= most):
+            raise argparse.ArgumentTypeError(f"expected a whole number from 1 to {most}, not {text}")
+        return int(text)
+
+    return read
 
 
 def _port(text: str) -> int:
@@ -52,7 +59,7 @@ def _port(text: str) -> int:
 
 
 def _device(text: str) -> str:
-    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", text):
+    if not DEVICE.fullmatch(text):
         raise argparse.ArgumentTypeError(f"expected auto, cpu, cuda or cuda:N, not {text!r}")
     return text
 
@@ -67,9 +74,10 @@ def _seconds(text: str) -> float:
 def parse_size(text: str) -> int:
     """Return the bytes that `512M`, `4GiB` or `1000000` stand for (units are powers of 1024)."""
     found = _SIZE.fullmatch(text.strip())
-    if not found:
-        raise argparse.ArgumentTypeError(f"expected bytes such as 512M or 4GiB, not {text!r}")
-    return int(float(found[1]) * _UNITS[found[2].lower()])
+    size = float(found[1]) * _UNITS[found[2].lower()] if found else 0
+    if not 1 <= size < 2**63:
+        raise argparse.ArgumentTypeError(f"expected bytes such as 512M or 4GiB, not {text[:40]!r}")
+    return int(size)
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -87,27 +95,27 @@ def make_parser() -> argparse.ArgumentParser:
     add("--model-name", metavar="NAME", help="name that clients use (default: the folder's name)")
     add(
         "--dtype",
-        choices=("auto", "float32", "bfloat16", "float16"),
+        choices=DTYPES,
         default="auto",
         help="default: the checkpoint's, float32 where the CPU has no arithmetic for it",
     )
     add("--device", type=_device, default="auto", metavar="auto|cpu|cuda[:N]", help="default: cuda if there is one")
     add(
         "--max-num-seqs",
-        type=_positive,
+        type=_whole(LIMITS["max_num_seqs"]),
         default=64,
         metavar="N",
         help="sequences computed at once (default: %(default)s)",
     )
     add(
         "--max-model-len",
-        type=_positive,
+        type=_whole(LIMITS["max_model_len"]),
         metavar="N",
         help="tokens of prompt and answer together (default: the model's)",
     )
     add(
         "--max-batch-tokens",
-        type=_positive,
+        type=_whole(LIMITS["max_batch_tokens"]),
         metavar="N",
         help="tokens computed in one step (default: 512 on a CPU, 2048 on a GPU)",
     )
@@ -121,7 +129,7 @@ def make_parser() -> argparse.ArgumentParser:
     add("--trust-remote-code", action="store_true", help="run the model folder's own Python code")
     add(
         "--threads",
-        type=_positive,
+        type=_whole(LIMITS["threads"]),
         metavar="N",
         help="CPU threads of the model (default: OMP_NUM_THREADS, else this process's physical cores less one)",
     )

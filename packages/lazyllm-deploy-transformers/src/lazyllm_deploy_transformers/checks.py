@@ -3,33 +3,44 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from lazyllm.components.model_files import read_object, tensor_shapes
+from lazyllm.components.model_files import check_tokenizer, positions, read_object, tensor_shapes, why_not_causal
+from lazyllm.components.paths import MERGE_FOLDER
 from lazyllm.errors import ModelError
 
 from .alternatives import installed
 from .architectures import refusal
+from .batching.sampling import Defaults
+from .batching.sizing import check_length
 
 _TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model", "tekken.json")
+
+# quant_method in config.json → the module without which transformers cannot load such weights, where it is not its own
+_QUANTISERS = {"awq": "gptqmodel", "gptq": "gptqmodel", "quanto": "optimum", "spqr": "spqr_quant"} | {
+    name: name.replace("-", "_")
+    for name in ("aqlm", "auto-round", "bitsandbytes", "compressed-tensors", "hqq", "quark", "torchao", "vptq")
+}
 
 
 @dataclass(frozen=True, slots=True)
 class ModelFolder:
-    """A folder that looks servable. `name` is its last part."""
+    """A folder that looks servable, and its `model_name`."""
 
     path: Path
     name: str
     model_type: str
-    config: dict[str, Any]
 
 
-def check_folder(model: str, *, trust_remote_code: bool = False) -> ModelFolder:
-    """Return what config.json says about the folder `model`.
+def check_folder(model: str, *, trust_remote_code: bool = False, max_model_len: int | None = None) -> ModelFolder:
+    """Return what the folder `model` holds.
 
     Raises:
-        ModelError: no folder, or config, weights or tokenizer are missing or broken, or the model cannot be batched.
+        ModelError: no folder, or config, weights or tokenizer are missing or broken, or the model generates no text,
+            or it cannot be batched.
+        InputError: `max_model_len` is more than the context that config.json tells of.
     """
     path = Path(model)
     if not path.is_dir():
@@ -43,24 +54,43 @@ def check_folder(model: str, *, trust_remote_code: bool = False) -> ModelFolder:
         raise ModelError(f"{model!r}: config.json names no model_type.")
     if reason := refusal(config):
         raise ModelError(f"{model!r} cannot be served by deploy.transformers: {reason}.", hint=installed())
+    if reason := why_not_causal(config):
+        raise ModelError(f"{model!r} cannot be served by deploy.transformers: {reason}", hint=installed())
     if config.get("auto_map") and not trust_remote_code:
         raise ModelError(
             f"{model!r} brings Python code of its own (auto_map in config.json), which is not run unasked.",
             hint="read that code, then pass --trust-remote-code (trust_remote_code=True)",
         )
+    _quantiser(model, config)
+    if context := positions(config):
+        check_length(max_model_len, context)
     _weights(path)
     _tokenizer(path)
-    return ModelFolder(path, path.absolute().name, kind, config)
+    _generation(path)
+    return ModelFolder(path, model_name(path), kind)
 
 
-def is_text(value: str) -> bool:
-    """Return whether a string can be an argument and be sent as JSON: no NUL, no half characters."""
-    return "\0" not in value and not any("\ud800" <= character <= "\udfff" for character in value)
+def model_name(folder: Path) -> str:
+    """Return what a model is called by: its folder's name, that of the training's folder for a merged model."""
+    folder = folder.absolute()
+    return (folder.parent.name if folder.name == MERGE_FOLDER else "") or folder.name
 
 
 def one_line(name: str) -> str:
     """Return a folder's name for a log: line breaks and other control characters escaped."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
+
+
+def _quantiser(model: str, config: dict[str, Any]) -> None:
+    how = config.get("quantization_config")
+    method = str(how.get("quant_method")) if isinstance(how, dict) else ""
+    module = _QUANTISERS.get(method)
+    if module and find_spec(module) is None:
+        raise ModelError(
+            f"{model!r} is quantised with {method}, for which the transformers library needs {module}, not installed "
+            "here.",
+            hint=f"pip install {module.replace('_', '-')}",
+        )
 
 
 def _weights(folder: Path) -> None:
@@ -86,6 +116,14 @@ def _weights(folder: Path) -> None:
 def _tokenizer(folder: Path) -> None:
     if not any((folder / name).exists() for name in _TOKENIZERS):
         raise ModelError(f"{str(folder)!r} has no tokenizer: expected tokenizer.json or {', '.join(_TOKENIZERS[1:3])}.")
-    for name in ("tokenizer.json", "tokenizer_config.json", "generation_config.json"):
-        if (folder / name).exists():
-            read_object(folder / name)
+    check_tokenizer(folder)
+
+
+def _generation(folder: Path) -> None:
+    file = folder / "generation_config.json"
+    if file.exists():
+        values = read_object(file)
+        try:
+            Defaults.of(values)
+        except (TypeError, ValueError, OverflowError) as e:
+            raise ModelError(f"{str(file)!r} cannot be used: {e}.") from None

@@ -9,14 +9,16 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from lazyllm.components.deploy import LazyLLMDeployBase
-from lazyllm.errors import InputError, ServiceError, near
+from lazyllm.errors import ServiceError
 from lazyllm.jobs.command import Arg, Command, Ref, Service, Step
 
-from .checks import check_folder, is_text
+from .arguments import LIMITS
+from .checks import check_folder
+from .options import check_options
 from .threads import default_threads
 
-_CHOICES = {"dtype": ("auto", "float32", "bfloat16", "float16")}
-_WHOLE = ("max_num_seqs", "max_model_len", "max_batch_tokens", "threads")
+# keywords that are options of the server
+_PASSED = ("dtype", "device", "model_name", *LIMITS, "kv_cache_memory", "shutdown_timeout")
 
 
 class TransformersDeploy(LazyLLMDeployBase):
@@ -93,13 +95,13 @@ class TransformersDeploy(LazyLLMDeployBase):
             InputError: a keyword's value cannot be used.
             ModelError: the folder is incomplete, or holds a model that the library does not batch.
         """
-        self._check()
+        check_options(self.kw)
         model = self.find_model(finetuned_model, base_model)
-        info = check_folder(model, trust_remote_code=self.trust_remote_code)
         kw = self.kw
+        info = check_folder(model, trust_remote_code=self.trust_remote_code, max_model_len=kw["max_model_len"])
         argv: list[Arg] = [sys.executable, "-m", "lazyllm_deploy_transformers.server", "--model", model]
         argv += ["--host", Ref("host"), "--port", Ref("port", "port")]
-        for name in (*_CHOICES, "device", "model_name", *_WHOLE, "kv_cache_memory", "shutdown_timeout"):
+        for name in _PASSED:
             if kw[name] is not None:
                 argv.append(f"--{name.replace('_', '-')}={kw[name]}")  # a value may begin with a dash
         if self.trust_remote_code:
@@ -112,33 +114,3 @@ class TransformersDeploy(LazyLLMDeployBase):
             service=Service("port", "/v1", "openai", "/health", float(kw["start_timeout"])),
             title=f"serve {info.name}",
         )
-
-    def _check(self) -> None:
-        kw = self.kw
-        for name, known in _CHOICES.items():
-            if kw[name] not in known:
-                raise InputError(f"{name}={kw[name]!r} is unknown. {near(str(kw[name]), known)}")
-        for name in _WHOLE:
-            value = kw[name]
-            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-                raise InputError(f"{name}={value!r}: expected a whole number above 0.")
-        for name in ("host", "model_name"):
-            value = kw[name]
-            if value is not None and not (isinstance(value, str) and value.strip() and is_text(value)):
-                raise InputError(f"{name}={value!r}: expected text, or None.")
-        device = str(kw["device"])
-        if device not in ("auto", "cpu", "cuda") and not (device.startswith("cuda:") and device[5:].isdecimal()):
-            raise InputError(f"device={device!r}: expected auto, cpu, cuda or cuda:N.")
-        if kw["kv_cache_memory"] is not None:
-            from argparse import ArgumentTypeError
-
-            from .arguments import parse_size
-
-            try:
-                parse_size(str(kw["kv_cache_memory"]))
-            except ArgumentTypeError as e:
-                raise InputError(f"kv_cache_memory: {e}.") from None
-        for name in ("shutdown_timeout", "start_timeout"):
-            value = kw[name]
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < float("inf"):
-                raise InputError(f"{name}={value!r}: expected seconds, 0 or more.")

@@ -22,7 +22,8 @@ class Json(Response):  # type: ignore[misc]
     media_type = "application/json"
 
     def render(self, content: Any) -> bytes:
-        return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
+        # half of a surrogate pair, as a client's own text may hold it, becomes JSON's own escape for it
+        return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode(errors="backslashreplace")
 
 
 def failure(error: ApiError) -> Json:

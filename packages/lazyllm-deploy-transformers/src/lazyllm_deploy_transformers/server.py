@@ -42,7 +42,9 @@ def run(settings: Settings) -> int:
     """Check the folder, bind the port, serve until told to stop; return the exit code."""
     if (key := os.environ.get(KEY)) and not key.strip():
         raise ConfigError(f"{KEY} holds white space only: it guards nothing.", hint=f"unset {KEY}, or give it a key")
-    info = check_folder(settings.model, trust_remote_code=settings.trust_remote_code)
+    info = check_folder(
+        settings.model, trust_remote_code=settings.trust_remote_code, max_model_len=settings.max_model_len
+    )
     sock = bind(settings.host, settings.port)
     host, port = sock.getsockname()[:2]
     LOG.info("starting %s (%s) on http://%s:%d/v1", one_line(info.name), info.model_type, host, port)

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from lazyllm.errors import near
 
+from .checks import model_name
 from .metrics import Metrics
-from .protocol.errors import ApiError, unavailable
+from .protocol.errors import ApiError, brief, unavailable
 
 if TYPE_CHECKING:
     from .batching.engine import Engine
@@ -65,12 +66,13 @@ class State:
             raise unavailable(_REFUSALS[self.phase])
 
     def check_model(self, name: str | None) -> None:
-        """Raise a 404 unless `name` is the served name, the model folder or its last part; no name means the model."""
-        folder = Path(self.folder)
-        names = {self.name, self.folder, folder.name, str(folder.absolute()), folder.absolute().name}
+        """Raise a 404 unless `name` is the served name, the model folder or its name; no name means the model."""
+        folder = Path(self.folder).absolute()
+        names = {self.name, self.folder, Path(self.folder).name, str(folder), folder.name, model_name(folder)}
         if name is not None and name not in names:
+            said = brief(name)
             raise ApiError(
-                f"The model {name!r} does not exist; this server serves {self.name!r}. {near(name, [self.name])}",
+                f"The model {said!r} does not exist; this server serves {self.name!r}. {near(said, [self.name])}",
                 status=404,
                 param="model",
                 code="model_not_found",

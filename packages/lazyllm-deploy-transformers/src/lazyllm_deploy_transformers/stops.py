@@ -14,8 +14,8 @@ class StopMatcher:
 
     def __init__(self, stops: Sequence[str]) -> None:
         self._stops = tuple(stops)
-        self._prefixes = frozenset(s[:n] for s in stops for n in range(1, len(s)))
-        self._longest = max((len(p) for p in self._prefixes), default=0)
+        self._firsts = frozenset(s[0] for s in stops)
+        self._longest = max(map(len, stops), default=0)
         self._held = ""
         self.stopped: str | None = None
 
@@ -41,7 +41,8 @@ class StopMatcher:
         return held
 
     def _suffix(self, buffer: str) -> int:
-        for n in range(min(self._longest, len(buffer)), 0, -1):
-            if buffer[-n:] in self._prefixes:
-                return n
+        """Return the length of the longest end of `buffer` that begins a stop string."""
+        for start in range(max(0, len(buffer) - self._longest), len(buffer)):
+            if buffer[start] in self._firsts and any(s.startswith(buffer[start:]) for s in self._stops):
+                return len(buffer) - start
         return 0

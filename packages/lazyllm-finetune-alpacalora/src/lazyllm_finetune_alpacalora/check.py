@@ -41,6 +41,7 @@ def check_pattern(pattern: Any) -> None:
     fits = isinstance(pattern, str) and not Path(pattern).is_absolute() and ".." not in Path(pattern).parts
     try:
         if fits and pattern:
+            pattern.encode()
             next(Path(__file__).parent.glob(pattern), None)
     except ValueError:
         fits = False

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import re
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from lazyllm.components.model_files import read_object
-from lazyllm.errors import ModelError, near
+from lazyllm.components.model_files import brings_code, causal_kinds, check_tokenizer, read_object, why_not_causal
+from lazyllm.errors import ModelError
 
 from .weights import folder_shapes
-
-AUTO_CLASS = "AutoModelForCausalLM"
-_KINDS = re.compile(r"^MODEL_FOR_CAUSAL_LM_MAPPING_NAMES = OrderedDict\($(.*?)^\)$", re.MULTILINE | re.DOTALL)
 
 
 def check_base(folder: str, kind: str, *, trust: bool) -> None:
@@ -30,9 +25,9 @@ def check_base(folder: str, kind: str, *, trust: bool) -> None:
     folder_shapes(path)
     if not any(file for pattern in ("*.safetensors", "pytorch_model*.bin") for file in path.glob(pattern)):
         raise ModelError(f"{folder} has no weights that transformers loads: *.safetensors or pytorch_model*.bin.")
-    for name in ("tokenizer.json", "tokenizer_config.json", "generation_config.json"):
-        if (path / name).exists():
-            read_object(path / name)
+    check_tokenizer(path)
+    if (path / "generation_config.json").exists():
+        read_object(path / "generation_config.json")
     if kind == "messages" and not _has_chat_template(path):
         raise ModelError(
             f"The data has messages, but the tokenizer in {folder} has no chat template to write them in.",
@@ -41,39 +36,15 @@ def check_base(folder: str, kind: str, *, trust: bool) -> None:
 
 
 def _check_kind(folder: str, model: dict[str, Any], trust: bool) -> None:
-    known = causal_kinds()
     kind = model.get("model_type")
-    if not known or kind in known:
-        return
-    if AUTO_CLASS in (model.get("auto_map") or {}):
-        if trust:
-            return
+    if brings_code(model) and str(kind) not in causal_kinds() and not trust:
         raise ModelError(
             f"The model in {folder} (model_type {kind!r}) runs Python code of its own, which is not allowed here.",
             hint="If you trust that code: trust_remote_code=True, or --trust-remote-code true, "
             "or LAZYLLM_TRUST_REMOTE_CODE=1.",
         )
-    nearest = near(str(kind), known)
-    raise ModelError(
-        f"{folder}: model_type {kind!r} in config.json is no causal language model of the transformers installed here."
-        + (f" {nearest}" if nearest.startswith("Did") else "")
-    )
-
-
-def causal_kinds() -> frozenset[str]:
-    """Return the model types that the installed transformers can load as causal language models; empty if unknown.
-
-    Read from its source: importing it takes seconds.
-    """
-    spec = find_spec("transformers")
-    for place in (spec.submodule_search_locations or ()) if spec else ():
-        try:
-            found = _KINDS.search(Path(place, "models/auto/modeling_auto.py").read_text(encoding="utf-8"))
-        except OSError:
-            continue
-        if found:
-            return frozenset(re.findall(r'\("([^"]+)",', found[1]))
-    return frozenset()
+    if reason := why_not_causal(model):
+        raise ModelError(f"{folder} cannot be fine-tuned: {reason}")
 
 
 def _has_chat_template(folder: Path) -> bool:

@@ -7,8 +7,9 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+from lazyllm.components.model_files import read_object
 from lazyllm.components.paths import as_path
-from lazyllm.errors import InputError
+from lazyllm.errors import InputError, ModelError
 
 from .targets import DEFAULT_SAVED, DEFAULT_TARGETS, parse_names
 
@@ -71,6 +72,10 @@ def check_params(given: Mapping[str, Any], explicit: Collection[str]) -> dict[st
             raise InputError(
                 f"deepspeed={params['deepspeed']!r}: no such file; expected a DeepSpeed configuration, or '' for none."
             )
+        try:
+            read_object(file)
+        except ModelError as error:
+            raise InputError(f"deepspeed: {error.message}") from None
         params["deepspeed"] = str(file.absolute())
     return params
 
@@ -81,6 +86,8 @@ def _number(name: str, value: Any, wanted: str) -> float:
             value = float(value)
         except ValueError:
             raise InputError(f"{name}={value!r} is no number; expected {wanted}.") from None
+    if isinstance(value, int) and abs(value) > 2**63:  # more than a float holds, or than Python writes out
+        raise InputError(f"{name} is too large; expected {wanted}.")
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
         raise InputError(f"{name}={value!r} cannot be used; expected {wanted}.")
     return value
@@ -151,7 +158,7 @@ _COUNT = _whole(1, "a whole number above 0")
 _CHECKS: Mapping[str, Callable[[str, Any], Any]] = {
     "batch_size": _COUNT,
     "micro_batch_size": _COUNT,
-    "num_epochs": _real(0, math.inf, "a number above 0"),
+    "num_epochs": _real(0, 1e6, "a number above 0 and below 1000000"),
     "learning_rate": _real(0, math.inf, "a number above 0"),
     "cutoff_len": _whole(2, "a whole number of tokens above 1"),
     "filter_nums": _whole(2, "a whole number of tokens above 1"),

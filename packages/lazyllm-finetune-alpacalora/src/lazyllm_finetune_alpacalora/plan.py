@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from lazyllm.components.model_files import positions
 from lazyllm.errors import InputError
 
 # the best checkpoint is chosen by the loss of the held-out samples: fewer would choose by chance
@@ -58,24 +59,23 @@ def plan_length(
     Rotary positions have no hard end, so more of them, asked for explicitly, are obeyed.
     """
     cutoff, keep = int(params["cutoff_len"]), int(params["filter_nums"])
-    text = model.get("text_config")
-    model = text if isinstance(text, Mapping) else model
-    positions = model.get("max_position_embeddings") or model.get("n_positions")
-    if not isinstance(positions, int) or cutoff <= positions:
+    limit = positions(model)
+    if limit is None or cutoff <= limit:
         return cutoff, keep, ()
     if "cutoff_len" in explicit:
-        if any(key.startswith("rope") for key in model):
+        text = model.get("text_config")
+        if any(key.startswith("rope") for key in (text if isinstance(text, Mapping) else model)):
             return (
                 cutoff,
                 keep,
-                (f"cutoff_len {cutoff} is more than the {positions} positions the model was made for.",),
+                (f"cutoff_len {cutoff} is more than the {limit} positions the model was made for.",),
             )
-        raise InputError(f"cutoff_len={cutoff} is more than the {positions} positions that this model has.")
-    notes = [f"cutoff_len {cutoff} -> {positions}: the positions that the model has."]
-    if "filter_nums" not in explicit and keep > positions:
-        notes.append(f"filter_nums {keep} -> {positions}: longer samples are left out.")
-        keep = positions
-    return positions, keep, tuple(notes)
+        raise InputError(f"cutoff_len={cutoff} is more than the {limit} positions that this model has.")
+    notes = [f"cutoff_len {cutoff} -> {limit}: the positions that the model has."]
+    if "filter_nums" not in explicit and keep > limit:
+        notes.append(f"filter_nums {keep} -> {limit}: longer samples are left out.")
+        keep = limit
+    return limit, keep, tuple(notes)
 
 
 def plan_batch(params: Mapping[str, Any], explicit: Collection[str], world: int = 1) -> Batch:

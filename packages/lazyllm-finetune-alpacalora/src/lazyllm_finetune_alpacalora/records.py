@@ -30,12 +30,10 @@ def check_record(record: Any, where: str) -> Literal["alpaca", "messages"]:
 def _check_alpaca(record: dict[str, Any], where: str) -> None:
     missing = [key for key in ("instruction", "output") if key not in record]
     if missing:
-        others = [str(key) for key in record if key not in ("instruction", "input", "output")]
-        nearest = near(missing[0], others)
-        nearest = f" {nearest}" if nearest.startswith("Did") else ""
         found = ", ".join(map(str, record)) or "none"
         raise DataError(
-            f"{where} lacks {' and '.join(repr(m) for m in missing)}; its keys are: {found}.{nearest}",
+            f"{where} lacks {' and '.join(repr(m) for m in missing)}; its keys are: {found}."
+            f"{_misspelt(missing, record)}",
             hint="A record has instruction, output and perhaps input, or it has messages (a list of role and content).",
         )
     for key in ("instruction", "input", "output"):
@@ -45,6 +43,17 @@ def _check_alpaca(record: dict[str, Any], where: str) -> None:
         check_text(value, f"{where}: {key!r}")
     if not record["instruction"].strip():
         raise DataError(f"{where} has an empty instruction.")
+
+
+def _misspelt(missing: list[str], record: dict[str, Any]) -> str:
+    """Return the sentence that names the key which was probably meant to be a missing one, '' if none is like it."""
+    from difflib import get_close_matches
+
+    others = [key for key in record if key not in ("instruction", "input", "output")]
+    for wanted in missing:
+        if found := get_close_matches(wanted, others, n=1):
+            return f" Is {found[0]!r} meant to be {wanted!r}?"
+    return ""
 
 
 def _check_messages(messages: Any, where: str) -> None:

@@ -38,6 +38,15 @@ def read_object(file: Path) -> dict[str, Any]:
     return found
 
 
+def check_tokenizer(folder: Path) -> None:
+    """Raise a ModelError for a broken tokenizer.json or tokenizer_config.json in `folder`; neither need be there."""
+    if (folder / "tokenizer_config.json").exists():
+        read_object(folder / "tokenizer_config.json")
+    file = folder / "tokenizer.json"
+    if file.exists() and "model" not in read_object(file):
+        raise ModelError(f"{file} is no tokenizer: it has no 'model'.")
+
+
 def tensor_shapes(file: Path) -> Shapes:
     """Return name and shape of the tensors in a safetensors file: 8 bytes of header length, JSON, then the data.
 

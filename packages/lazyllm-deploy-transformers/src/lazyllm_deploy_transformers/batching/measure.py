@@ -8,7 +8,7 @@ from typing import Any
 from lazyllm.common.memory import free_memory
 
 from ..arguments import Settings
-from .sizing import PAGE, Shape, Sizing, plan
+from .sizing import PAGE, Shape, Sizing, check_length, plan
 
 _LONGEST = 131_072
 
@@ -36,8 +36,9 @@ def plan_for(model: Any, settings: Settings) -> Sizing:
     on_cpu = model.device.type == "cpu"
     batch = settings.max_batch_tokens or (512 if on_cpu else 2048)
     if not on_cpu and settings.kv_cache_memory is None:
-        length = min(settings.max_model_len or shape.context, shape.context)
-        return Sizing(length, settings.max_num_seqs, max(batch, settings.max_num_seqs), 0, 0)
+        length, sequences = settings.max_model_len or shape.context, settings.max_num_seqs
+        check_length(length, shape.context)
+        return Sizing(length, sequences, max(batch, sequences), 0, 0)
     return plan(
         shape,
         max_num_seqs=settings.max_num_seqs,

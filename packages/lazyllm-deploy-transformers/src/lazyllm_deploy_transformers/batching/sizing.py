@@ -37,6 +37,12 @@ class Sizing:
         return self.blocks * PAGE
 
 
+def check_length(asked: int | None, context: int) -> None:
+    """Raise an InputError if `asked` tokens are more than the model's `context`."""
+    if asked is not None and asked > context:
+        raise InputError(f"--max-model-len {asked} is more than the {context} tokens of the model's context.")
+
+
 def plan(
     shape: Shape,
     *,
@@ -54,10 +60,7 @@ def plan(
     Raises:
         InputError: the asked length is above the model's, or one sequence of it does not fit.
     """
-    if max_model_len is not None and max_model_len > shape.context:
-        raise InputError(
-            f"--max-model-len {max_model_len} is more than the {shape.context} tokens of the model's context."
-        )
+    check_length(max_model_len, shape.context)
     batch = max(max_batch_tokens or 512, max_num_seqs)
     # keys and values, a column of each mask, and the library's read index (8 bytes)
     per_token = (

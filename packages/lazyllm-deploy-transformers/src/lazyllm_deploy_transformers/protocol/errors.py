@@ -15,6 +15,11 @@ _TYPES = {
 }
 
 
+def brief(text: str, most: int = 100) -> str:
+    """Return what a client sent as its error repeats it: cut where it is long, so that it costs nothing to answer."""
+    return text if len(text) <= most else text[:most] + "…"
+
+
 class ApiError(LazyLLMError):
     """A request that gets no answer. `status` is the HTTP status, `param` the field at fault, `code` a short name."""
 

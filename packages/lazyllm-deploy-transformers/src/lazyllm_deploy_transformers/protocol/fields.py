@@ -6,13 +6,13 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from .errors import ApiError
+from .errors import ApiError, brief
+
+LONGEST_STOP = 1000
 
 
 def _wrong(name: str, expected: str, value: Any) -> ApiError:
-    shown = repr(value)
-    shown = shown if len(shown) <= 60 else shown[:57] + "..."
-    return ApiError(f"{name} must be {expected}, not {shown}.", param=name, code="invalid_type")
+    return ApiError(f"{name} must be {expected}, not {brief(repr(value), 60)}.", param=name, code="invalid_type")
 
 
 def text(value: Any, name: str) -> str:
@@ -81,6 +81,8 @@ def stops(body: Mapping[str, Any], most: int = 16) -> tuple[str, ...]:
     if len(items) > most:
         raise ApiError(f"stop takes at most {most} strings, not {len(items)}.", param="stop", code="invalid_value")
     found = tuple(text(item, "stop") for item in items)
+    if any(len(item) > LONGEST_STOP for item in found):
+        raise ApiError(f"stop takes strings of at most {LONGEST_STOP} characters.", param="stop", code="invalid_value")
     if "" in found:
         raise ApiError("stop holds an empty string, which would end every answer at once.", param="stop")
     return tuple(dict.fromkeys(found))

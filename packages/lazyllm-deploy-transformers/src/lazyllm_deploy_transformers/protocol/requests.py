@@ -9,7 +9,7 @@ from typing import Any, Literal
 from lazyllm.errors import near
 
 from . import fields
-from .errors import ApiError
+from .errors import ApiError, brief
 
 Endpoint = Literal["chat", "completions"]
 
@@ -136,18 +136,21 @@ def read_chat(body: Any) -> ChatRequest:
 
 
 def read_completion(body: Any) -> CompletionRequest:
-    """Return the completion request in a decoded JSON body; without max_tokens it is the protocol's 16."""
+    """Return the completion request in a decoded JSON body.
+
+    Without max_tokens it is the protocol's 16; null means all that the context has room for.
+    """
     body = _object(body, "completions")
     best_of, n = body.get("best_of"), body.get("n")
     if best_of is not None and best_of == n:
         body = {k: v for k, v in body.items() if k != "best_of"}
     _refuse(body)
-    limit = fields.whole(body, "max_tokens", 1)
+    limit = fields.whole(body, "max_tokens", 1) if "max_tokens" in body else 16
     logprobs = fields.whole(body, "logprobs", 0, 20)
     echo = fields.flag(body, "echo")
     if echo and logprobs is not None:
         raise ApiError("echo together with logprobs is not supported: ask for one of them.", param="echo")
-    params = _params(body, 16 if limit is None else limit, logprobs)
+    params = _params(body, limit, logprobs)
     prompts = _prompts(body.get("prompt"))
     if len(prompts) * params.n > 1024:
         raise ApiError(f"{len(prompts)} prompts × n={params.n} are more than 1024 answers.", param="prompt")
@@ -162,7 +165,7 @@ def _object(body: Any, endpoint: Endpoint) -> Mapping[str, Any]:
         if name not in known:
             mine = [*_SHARED, *_OWN[endpoint]]
             raise ApiError(
-                f"Unknown field {name!r}. {near(name, mine)}",
+                f"Unknown field {brief(name)!r}. {near(brief(name), mine)}",
                 param=name if len(name) < 80 else None,
                 code="unknown_field",
             )
@@ -193,7 +196,8 @@ def _params(body: Mapping[str, Any], max_tokens: int | None, logprobs: int | Non
         raise ApiError("stream_options needs stream: true.", param="stream_options")
     for name in options:
         if name not in ("include_usage", "include_obfuscation"):
-            raise ApiError(f"Unknown stream option {name!r}. {near(name, ['include_usage'])}", param="stream_options")
+            said = brief(name)
+            raise ApiError(f"Unknown stream option {said!r}. {near(said, ['include_usage'])}", param="stream_options")
     top_k = fields.whole(body, "top_k", -1, 2**31 - 1)
     return Params(
         n=fields.whole(body, "n", 1, 128) or 1,
@@ -243,7 +247,8 @@ def _message(message: Any, index: int) -> dict[str, Any]:
     role = message.get("role")
     if role not in ("system", "developer", "user", "assistant", "tool", "function"):
         raise ApiError(
-            f"{where}.role must be system, developer, user, assistant or tool, not {role!r}.", param="messages"
+            f"{where}.role must be system, developer, user, assistant or tool, not {brief(repr(role))}.",
+            param="messages",
         )
     read = dict(message)
     if role == "developer":
@@ -265,6 +270,7 @@ def _content(content: Any, where: str) -> str:
     for part in content:
         kind = part.get("type") if isinstance(part, dict) else None
         if kind != "text":
-            raise ApiError(f"{where} holds a part of type {kind!r}; this server takes text only.", param="messages")
+            said = brief(repr(kind))
+            raise ApiError(f"{where} holds a part of type {said}; this server takes text only.", param="messages")
         parts.append(fields.text(part.get("text"), where))
     return "".join(parts)
