@@ -1,6 +1,7 @@
 """launchers.slurm at work on a real cluster."""
 
 import logging
+import os
 import sys
 import time
 from pathlib import Path
@@ -127,9 +128,49 @@ def test_several_processes_find_each_other(tmp_path):
     job = SlurmLauncher("debug", nnode=2, nproc=2).makejob([sys.executable, str(script)])
     SlurmLauncher("debug").launch(job)
     assert job.output() == "['1.1.0', '2.0.1', '3.1.1'] 2 2\n"
-    with pytest.raises(JobError) as caught:
-        SlurmLauncher("debug", nnode=2, nproc=2).launch(["sh", "-c", 'test "$RANK" != 2 || exit 5; sleep 30'])
-    assert "task 2: Exited with exit code 5" in caught.value.output and caught.value.exit_code
+
+
+@pytest.mark.parametrize(
+    "argv, code, words",
+    [
+        (["sh", "-c", 'test "$RANK" = 1 && exit 3; sleep 30'], 3, "failed with exit code 3 in rank 1, on the node n1"),
+        (
+            ["sh", "-c", 'test "$RANK" = 2 && kill -SEGV $$; sleep 30'],
+            139,
+            "ended by SIGSEGV in rank 2, on the node n2",
+        ),
+        (["no-such"], 127, "'no-such' cannot be started: No such file"),
+    ],
+)
+def test_the_first_of_several_that_fails_tells_why(argv, code, words):
+    launcher = SlurmLauncher("debug", nnode=2, nproc=2)
+    job = launcher.makejob(argv)
+    with pytest.raises(JobError, match=words) as caught:
+        launcher.launch(job)
+    assert caught.value.exit_code == job.details()["exit_code"] == code
+    assert job.details()["signal"] == ("SIGSEGV" if code == 139 else None)
+
+
+def test_what_a_function_returns(tmp_path, monkeypatch):
+    (tmp_path / "told.py").write_text(
+        "import os, time\ndef rank():\n"
+        "    time.sleep(int(os.environ['RANK']))\n"  # so that another's would be the last to be written
+        "    return [os.environ['RANK'], os.environ['WORLD_SIZE']]\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RANK", "2")  # of whoever submits
+    assert SlurmLauncher("debug").launch("os:getpid") > 1
+    assert SlurmLauncher("debug", nproc=2).launch("told:rank") == ["0", "2"]
+
+
+def test_without_munge(tmp_path, monkeypatch):
+    conf = tmp_path / "slurm.conf"
+    conf.write_text(Path(os.environ["SLURM_CONF"]).read_text().replace("munge.sock", "no.sock"))
+    monkeypatch.setenv("SLURM_CONF", str(conf))
+    begun = time.monotonic()
+    with pytest.raises(LauncherError, match="cannot be asked: .*Munge encode failed") as caught:
+        SlurmLauncher("debug").launch(["true"])
+    assert "log in anew" in caught.value.hint and time.monotonic() - begun < 5
 
 
 def test_a_queued_job_is_stopped(launcher):
@@ -158,6 +199,7 @@ def test_a_queued_job_is_stopped(launcher):
         ({"partition": "small", "timeout": 601}, InputError, "timeout=601 s is more than the 600 s"),
         ({"partition": "debug", "constraint": "fast"}, LauncherError, "Invalid feature.*what constraint can name"),
         ({"partition": "debug", "nodelist": "n9"}, LauncherError, "Invalid node name"),
+        ({"partition": "debug", "container": "/no/bundle"}, InputError, "'/no/bundle'.* there is no such folder"),
         ({"partition": "debug", "options": {"nic": 1}}, InputError, "no option --nic here. Did you mean 'nice'"),
     ],
 )
@@ -178,12 +220,13 @@ def test_what_never_starts_is_an_error_at_once(monkeypatch):
     assert [found.state for found in again] == [Status.Failed]
 
 
-def test_further_options_arrive(launcher):
+def test_further_options_arrive(launcher, monkeypatch):
+    monkeypatch.setenv("SBATCH_TIMELIMIT", "7")  # timeout=None means the partition's own
     made = SlurmLauncher("debug", account="team", cpus_per_task=2, requeue=False, options={"comment": "a $(b)\n'c'"})
     job = made.makejob("scontrol show job -o $SLURM_JOB_ID; echo $SLURM_CPUS_PER_TASK")
     made.launch(job)
     told = job.output()
-    assert "Requeue=0" in told and told.endswith("\n2\n") and "Comment=a $(b)" in told
+    assert "TimeLimit=01:00:00" in told and "Requeue=0" in told and told.endswith("\n2\n") and "Comment=a $(b)" in told
 
 
 def test_it_says_what_it_runs(launcher, caplog):

@@ -12,7 +12,7 @@ from lazyllm.jobs.status import Status
 from lazyllm_launch_slurm import judge as judging
 from lazyllm_launch_slurm.commands import Answer
 from lazyllm_launch_slurm.judge import judge
-from lazyllm_launch_slurm.parse import Seen
+from lazyllm_launch_slurm.parse import JOB_FIELDS, Seen
 from lazyllm_launch_slurm.poller import SlurmPoller
 
 
@@ -122,21 +122,88 @@ def test_a_job_that_slurm_does_not_know(record, facts):
 )
 def test_a_query_that_fails_says_nothing(monkeypatch, answer):
     monkeypatch.setattr("lazyllm_launch_slurm.poller.ask", lambda argv: answer)
+    monkeypatch.setattr("lazyllm_launch_slurm.poller.run", lambda argv: pytest.fail("nobody was to be asked"))
     assert SlurmPoller().seen("12") is None
 
 
-def test_a_purged_job_is_asked_of_controller_and_accounting(monkeypatch):
-    asked = []
-    said = {
-        "squeue": Answer(0, "", ""),
-        "scontrol": Answer(1, "", "slurm_load_jobs error: Invalid job id specified"),
-        "sacct": Answer(0, "12|CANCELLED by 1000|0:15|2026-11-22T16:40:48|t-k1\n", ""),
-    }
-    monkeypatch.setattr("lazyllm_launch_slurm.poller.ask", lambda argv: asked.append(argv[0]) or said[argv[0]])
+@pytest.fixture
+def slurm(monkeypatch):
+    """What Slurm's programs say, and, as `asked`, which were called with what."""
+
+    class Said(dict):
+        """What each program says."""
+
+    said = Said(squeue=Answer(0, ""), sacct=Answer(1, "", "Slurm accounting storage is disabled"))
+    said.asked = []
+    for name in ("poller.ask", "poller.run", "leftover.run"):
+        monkeypatch.setattr(
+            f"lazyllm_launch_slurm.{name}", lambda argv: said.asked.append(argv) or said.get(argv[0], Answer(0, ""))
+        )
+    return said
+
+
+def test_a_purged_job_is_asked_of_the_accounting(slurm):
+    slurm["sacct"] = Answer(0, "12|CANCELLED by 1000|0:15|2026-11-22T16:40:48|t-k1\n", "")
     poller = SlurmPoller()
-    assert poller.seen("12").word == "CANCELLED"
-    assert poller.seen("12").word == "CANCELLED" and asked == ["squeue", "scontrol", "sacct"]
-    said["sacct"] = Answer(1, "", "Slurm accounting storage is disabled")
+    assert poller.seen("12").word == poller.seen("12").word == "CANCELLED"
+    assert [argv[0] for argv in slurm.asked] == ["squeue", "sacct"]
+    slurm["sacct"] = Answer(1, "", "Slurm accounting storage is disabled")
     assert poller.seen("13").word == "GONE"
-    said["scontrol"] = None
+    slurm["sacct"] = Answer(1, "", "Problem talking to the database: Connection refused")
     assert poller.seen("14") is None
+    slurm["squeue"] = Answer(1, "", "Unable to contact slurm controller")
+    poller = SlurmPoller()
+    assert poller.seen("13") is None
+
+
+@pytest.mark.parametrize("number", [1, 50])
+def test_forgotten_jobs_cost_one_question(slurm, number):
+    poller, jobids = SlurmPoller(), [str(n) for n in range(100, 100 + number)]
+    slurm["sacct"] = Answer(0, "100|COMPLETED|0:0|2026-11-22T16:40:48|t-k1\n")
+    poller.expect(jobids)
+    assert [poller.seen(jobid).word for jobid in jobids] == ["COMPLETED"] + ["GONE"] * (number - 1)
+    assert [argv[0] for argv in slurm.asked] == ["squeue", "sacct"]
+    assert {*slurm.asked[1][5].split(",")} == {*jobids}
+
+
+def listed(number, word, name):
+    cells = (number, word, "0", "launch failed requeued held", "N/A", name)
+    return "".join(cell.ljust(width) for cell, width in zip(cells, JOB_FIELDS.values(), strict=True)) + "\n"
+
+
+def test_a_job_that_has_ended_is_taken_from_the_queue(slurm, record):
+    for status, name, cancelled in (
+        ({"state": "Running"}, f"t-{record.id}", False),
+        ({"state": "Done", "ended": time.time()}, f"t-{record.id}", False),  # the list may be older
+        ({"state": "Done", "ended": time.time() - 60}, "t-another1", False),
+        ({"state": "Done", "ended": time.time() - 60}, f"t-{record.id}", True),
+    ):
+        say(record, **status)
+        slurm.asked.clear()
+        slurm["squeue"] = Answer(0, listed("12", "PENDING", name))
+        poller = SlurmPoller()
+        poller.seen("12")
+        poller.query(["12"])
+        assert [argv for argv in slurm.asked if argv[0] == "scancel"] == [("scancel", "12")] * cancelled
+    slurm["squeue"] = Answer(0, listed("13", "PENDING", f"t-{record.id}") + listed("12", "RUNNING", f"t-{record.id}"))
+    slurm.asked.clear()
+    SlurmPoller().seen("12")
+    assert [argv[0] for argv in slurm.asked] == ["squeue"]
+
+
+def test_a_controller_that_was_away_at_a_jobs_end_is_asked_once_more(slurm, record):
+    say(record, state="Done", ended=time.time() - 60)
+    poller = SlurmPoller()
+    poller.followed["12"] = time.time() - 60
+    slurm["squeue"] = Answer(1, "", "Unable to contact slurm controller")
+    poller.query(["12"])
+    poller.leave("12")
+    slurm["squeue"] = Answer(0, listed("12", "PENDING", f"t-{record.id}"))
+    poller.query(["12"])  # too early to be believed
+    assert "12" in poller.followed
+    poller._left["12"] -= 60
+    poller.query(["12"])
+    assert "12" not in poller.followed and ("scancel", "12") in slurm.asked
+    poller.followed["13"] = time.time()
+    poller.leave("13")
+    assert not poller.followed

@@ -30,22 +30,6 @@ def test_one_query_tells_of_many_jobs():
     assert found["9"].reason == "launch failed requeued held" and found["9"].asked == 5.0
 
 
-def test_a_job_that_scontrol_shows():
-    text = (
-        "JobId=3 JobName=x-k1 UserId=root(0) MCS_label=N/A Priority=4294901757 QOS=(null) JobState=PENDING "
-        "Reason=PartitionNodeLimit Dependency=(null) Requeue=1 Restarts=0 ExitCode=0:0 TimeLimit=01:00:00 "
-        "EndTime=Unknown TRES=cpu=5,mem=5000M,node=5,billing=5 Socks/Node=* WorkDir=/tmp Power= \n"
-    )
-    seen = parse.job_shown(text, 1.0)
-    assert (seen.word, seen.reason, seen.code, seen.ended, seen.name) == (
-        "PENDING",
-        "PartitionNodeLimit",
-        0,
-        None,
-        "x-k1",
-    )
-
-
 def test_accounting_says_who_cancelled():
     text = "2|CANCELLED by 1000|0:15|2026-11-22T16:40:48|x-k1\n8|COMPLETED|0:0|2026-11-22T16:40:48|y-k2\nbroken|line\n"
     found = parse.accounted(text, 1.0)

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,9 @@ from lazyllm.errors import InputError, LauncherError
 from lazyllm.jobs.command import Command, Ref, Service, Step
 from lazyllm.jobs.keys import guarded
 from lazyllm.jobs.status import Status
-from lazyllm_launch_slurm import cluster, node, options, rank, states, submit
-from lazyllm_launch_slurm.commands import clean
+from lazyllm_launch_slurm import cluster, node, options, states, submit
+from lazyllm_launch_slurm.commands import Answer, clean
+from lazyllm_launch_slurm.container import check_container, container_flags
 from lazyllm_launch_slurm.launcher import SlurmLauncher
 from lazyllm_launch_slurm.parse import Node
 
@@ -72,7 +74,8 @@ def test_names_in_slurm_are_plain_and_end_with_the_id():
 
 def test_an_enclosing_job_is_not_inherited():
     environ = {"SLURM_CONF": "c", "SLURM_JOB_ID": "1", "SLURM_NTASKS": "8", "SQUEUE_STATES": "R", "LAZYLLM_X": "1"}
-    assert clean({**environ, "SBATCH_WAIT": "1", "SBATCH_ACCOUNT": "a"}) == {
+    ours = dict.fromkeys(("SBATCH_WAIT", "SBATCH_TIMELIMIT", "SBATCH_PARTITION", "SBATCH_GPUS_PER_NODE"), "1")
+    assert clean({**environ, **ours, "SBATCH_ACCOUNT": "a"}) == {
         "SLURM_CONF": "c",
         "LAZYLLM_X": "1",
         "SBATCH_ACCOUNT": "a",
@@ -153,6 +156,32 @@ def test_without_slurm_on_path(tmp_path, monkeypatch):
     assert not (tmp_path / "home" / "jobs").exists()
 
 
+@pytest.mark.parametrize(
+    "said, words, hint",
+    [
+        ("Munge encode failed: Expired credential", "cannot be asked: Munge encode failed", "munge, or log in anew"),
+        ("Unable to process configuration file", "cannot be asked: Unable", "SLURM_CONF"),
+        ("Slurmctld(primary) at m is DOWN\n*****\n** RESTORE SLURMCTLD **", "answer: Slurmctld.*DOWN\\.", "scontrol"),
+    ],
+)
+def test_why_the_controller_does_not_answer(monkeypatch, said, words, hint):
+    monkeypatch.setattr(cluster, "ping", lambda limit: Answer(1, "", f"scontrol: error: {said}"))
+    begun = time.monotonic()
+    with pytest.raises(LauncherError, match=f"The Slurm controller .*{words}") as caught:
+        cluster.wait_for_controller(0 if "DOWN" in said else 10)
+    assert hint in caught.value.hint and time.monotonic() - begun < 2
+
+
+def test_a_configuration_that_is_not_there(monkeypatch, tmp_path):
+    (tmp_path / "scontrol").write_text("#!/bin/sh\nexec sleep 60\n")
+    (tmp_path / "scontrol").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setenv("SLURM_CONF", "/nowhere/slurm.conf")
+    with pytest.raises(LauncherError, match="cannot stat /nowhere/slurm.conf") as caught:
+        SlurmLauncher("debug").launch(["true"])
+    assert "SLURM_CONF" in caught.value.hint
+
+
 def test_objects_are_not_sent():
     with pytest.raises(InputError, match="cannot send the Python object"):
         SlurmLauncher().makejob(print)
@@ -163,23 +192,27 @@ def test_objects_are_not_sent():
 def test_display_mode_submits_nothing(monkeypatch):
     monkeypatch.setenv("PATH", "")
     with config.override(mode="display"):
-        SlurmLauncher().launch(["true"])
+        SlurmLauncher("debug").launch(["true"])
+        with pytest.raises(InputError, match="No Slurm partition is chosen"):
+            SlurmLauncher().makejob(["true"])  # nor would anything be, so it is no use to show it
 
 
 def test_several_processes_go_through_srun():
-    launcher = SlurmLauncher(nnode=2, nproc=4)
+    launcher = SlurmLauncher("debug", nnode=2, nproc=4)
     job = launcher.makejob(["train", "a b"], name="t")
     argv = job.command.steps[0].argv
     assert argv[0] == "srun" and argv[-2:] == ("train", "a b") and {"--nodes=2", "--ntasks=8"} < set(argv)
     assert "master_port" in job.command.ports and job.name == "t" and job.command.steps[0].name == "train"
-    assert SlurmLauncher().makejob(["train"]).command.steps[0].argv == ("train",)
+    assert job.command.ranks
+    alone = SlurmLauncher("debug").makejob(["train"]).command
+    assert alone.steps[0].argv == ("train",) and not alone.ranks
 
 
 def test_a_server_runs_once():
     served = Command((Step(("serve", Ref("port", "port"))),), ports={"port": None}, service=Service())
-    assert SlurmLauncher(nnode=2).makejob(served).command.steps == served.steps
+    assert SlurmLauncher("debug", nnode=2).makejob(served).command.steps == served.steps
     with pytest.raises(InputError, match="cannot serve on one port"):
-        SlurmLauncher(nproc=2).makejob(served)
+        SlurmLauncher("debug", nproc=2).makejob(served)
 
 
 def test_the_api_key_reaches_the_server_as_a_secret():
@@ -188,26 +221,41 @@ def test_the_api_key_reaches_the_server_as_a_secret():
         assert guarded(served, SlurmLauncher.host).secrets == {"LAZYLLM_API_KEY": "k3y"}
 
 
-def test_variables_of_torchrun():
-    slurm = {"SLURM_NTASKS": "8", "SLURM_NNODES": "2", "SLURM_PROCID": "5", "SLURM_LOCALID": "1", "SLURM_NODEID": "1"}
-    found = rank.variables({**slurm, "SLURM_LAUNCH_NODE_IPADDR": "10.0.0.1"}, "0.0.0.0", "29500")
-    assert found == {
-        "MASTER_ADDR": "10.0.0.1", "MASTER_PORT": "29500", "WORLD_SIZE": "8", "RANK": "5", "LOCAL_RANK": "1",
-        "LOCAL_WORLD_SIZE": "4", "GROUP_RANK": "1", "NODE_RANK": "1", "GROUP_WORLD_SIZE": "2", "ROLE_RANK": "5",
-        "ROLE_WORLD_SIZE": "8",
-    }  # fmt: skip
-
-
 def test_containers(monkeypatch):
-    assert options.container_flags(None, ["/a"]) == []
+    assert container_flags(None, ["/a"]) == []
     monkeypatch.setattr(options, "_known", [frozenset({"container-image", "container"})])
-    found = options.container_flags("torch:2", ["/a", "/b", "/a"])
+    found = container_flags("torch:2", ["/a", "/b", "/a"])
     assert found == ["--container-image=torch:2", "--container-mounts=/a:/a,/b:/b"]
+    check_container("torch:2")
     monkeypatch.setattr(options, "_known", [frozenset({"container"})])
-    assert options.container_flags("/bundle", ["/a"]) == ["--container=/bundle"]
+    assert container_flags("/bundle", ["/a"]) == ["--container=/bundle"]
     monkeypatch.setattr(options, "_known", [frozenset({"comment"})])
     with pytest.raises(InputError, match="no option --container here"):
-        options.container_flags("/bundle", ["/a"])
+        check_container("/bundle")
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_a_container_that_slurm_would_pass_over(monkeypatch, tmp_path, told):
+    monkeypatch.setattr(options, "_known", [frozenset({"container"})])
+    conf = tmp_path / "etc" / "slurm.conf"
+    said = f"SLURMD_PORT = 1\nSLURM_CONF              = {conf}\n"
+    monkeypatch.setattr("lazyllm_launch_slurm.container.run", lambda argv: Answer(0, said))
+    if told:
+        monkeypatch.setenv("SLURM_CONF", str(conf))
+    else:
+        monkeypatch.delenv("SLURM_CONF", raising=False)
+    bundle = tmp_path / "bundle"
+    with pytest.raises(InputError, match="no such folder"):
+        check_container(str(bundle))
+    bundle.mkdir()
+    with pytest.raises(InputError, match=r"no config\.json"):
+        check_container(str(bundle))
+    (bundle / "config.json").touch()
+    with pytest.raises(LauncherError, match=rf"{conf.parent} has no oci\.conf"):
+        check_container(str(bundle))
+    conf.parent.mkdir()
+    (conf.parent / "oci.conf").touch()
+    check_container(str(bundle))
 
 
 def test_what_runs_on_nodes_imports_nothing_else():

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Iterable
 
 from lazyllm.errors import InputError, LauncherError, near
 
-from .commands import controller_answers, run
+from .commands import ping, run
+from .hints import hint_for, plain
 from .parse import NODE_FIELDS, Node, layout, nodes
 
 TRUSTED = 60.0
 """Seconds for which the list of partitions and nodes is believed."""
 UNUSABLE = ("down", "drain", "fail", "maint", "reboot", "power", "unknown", "planned", "reserved", "perfctrs", "inval")
-DOWN = "The Slurm controller does not answer."
+UNHURRIED = 4.0
+"""Seconds for a sign of life where somebody waits for it: without munge it takes 2 s to say so."""
+BARRED = "munge|credential|authentication|configuration|cannot stat"
+"""Words of a client that no waiting helps."""
 
 _held: dict[str, tuple[float, list[Node]]] = {}
 
 
-def read_nodes(trusting: float = 0.0) -> list[Node]:
+def read_nodes(trusting: float = 0.0, patience: float = 10.0) -> list[Node]:
     """Return all pairs of node and partition, as they were at most `trusting` seconds ago.
 
     Raises:
@@ -29,7 +34,7 @@ def read_nodes(trusting: float = 0.0) -> list[Node]:
     when, found = _held.get(key, (float("-inf"), []))
     if time.monotonic() - when <= trusting and found:
         return found
-    wait_for_controller()
+    wait_for_controller(patience)
     answer = run(("sinfo", "--noheader", "--all", "--Node", "-O", layout(NODE_FIELDS)))
     if not answer.ok:
         raise LauncherError(f"sinfo cannot list the cluster's nodes: {answer.words}.", hint="Try: sinfo -N")
@@ -39,11 +44,22 @@ def read_nodes(trusting: float = 0.0) -> list[Node]:
 
 
 def wait_for_controller(patience: float = 10.0) -> None:
-    """Return once a controller answers, which a restart delays for some seconds; a LauncherError after `patience`."""
+    """Return once a controller answers, which a restart delays for some seconds.
+
+    Raises:
+        LauncherError: it did not within `patience` seconds, or (at once) it cannot be asked from here.
+    """
     end = time.monotonic() + patience
-    while not controller_answers():
+    while not (answer := ping(UNHURRIED)).ok:
+        words = plain(answer.words)
+        if re.search(BARRED, words, re.I):
+            raise LauncherError(f"The Slurm controller cannot be asked: {words}.", hint=hint_for(words))
         if time.monotonic() > end:
-            raise LauncherError(DOWN, hint="scontrol ping tells when it is back; running jobs are not affected.")
+            last = [said for said in words.split("; ") if not said.startswith("*")][-1:]
+            raise LauncherError(
+                f"The Slurm controller does not answer: {''.join(last) or words}.",
+                hint="scontrol ping tells when it is back; running jobs are not affected.",
+            )
         time.sleep(0.5)
 
 

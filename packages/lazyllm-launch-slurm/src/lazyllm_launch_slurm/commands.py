@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 
 from lazyllm.errors import LauncherError
 from lazyllm.jobs import tools
@@ -14,7 +16,12 @@ PING_LIMIT = 2.0
 KEPT = ("SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_CLUSTERS", "SLURM_JWT")
 REFORMING = ("SQUEUE_", "SINFO_", "SCONTROL_", "SACCT_", "SCANCEL_")
 """Variables of a user's that change what a query asks for or how it answers."""
-SURPRISING = ("SBATCH_ARRAY_INX", "SBATCH_WAIT", "SBATCH_IGNORE_PBS")
+OURS = (
+    "SBATCH_TIME", "SBATCH_PARTITION", "SBATCH_GPUS", "SBATCH_GRES", "SBATCH_CONTAINER", "SBATCH_CLUSTERS",
+    "SBATCH_JOB_NAME", "SBATCH_EXPORT", "SBATCH_GET_USER_ENV", "SBATCH_OPEN_MODE", "SBATCH_REQUEUE",
+    "SBATCH_NO_REQUEUE", "SBATCH_ARRAY", "SBATCH_WAIT", "SBATCH_IGNORE_PBS",
+)  # fmt: skip
+"""What sbatch's variables begin with that speak of what the launcher says itself, also by saying nothing."""
 
 
 def run(argv: Sequence[str], *, stdin: str = "", limit: float = 10.0, env: Mapping[str, str] | None = None) -> Answer:
@@ -31,13 +38,33 @@ def clean(environ: Mapping[str, str]) -> dict[str, str]:
     return {
         name: value
         for name, value in environ.items()
-        if name in KEPT or not (name.startswith(("SLURM_", "SLURMD_", *REFORMING)) or name in SURPRISING)
+        if name in KEPT or not name.startswith(("SLURM_", "SLURMD_", *REFORMING, *OURS))
     }
+
+
+def scancel(jobid: str, *options: str) -> tuple[str, ...]:
+    """Return the command line that cancels a job, which is known by its number or, at first, by its name only."""
+    target = (jobid,) if jobid.isdecimal() else (f"--name={jobid}", f"--user={os.getuid()}")
+    return ("scancel", *options, *target)
+
+
+def ping(limit: float = PING_LIMIT) -> Answer:
+    """Ask for a sign of life from the controller; the answer is `ok` if one came.
+
+    Raises:
+        LauncherError: scontrol is not on PATH.
+    """
+    tools.locate("scontrol", "Slurm")
+    path = os.environ.get("SLURM_CONF")
+    if path and not Path(path).exists():  # scontrol would look for it for a minute
+        return Answer(1, "", f"cannot stat {path}, which SLURM_CONF names")
+    answer = run(("scontrol", "ping"), limit=limit)
+    return answer if " is UP" in answer.out else replace(answer, code=answer.code or 1)
 
 
 def controller_answers() -> bool:
     """Say whether a controller lives: other commands block for up to 40 s if none does."""
-    return " is UP" in run(("scontrol", "ping"), limit=PING_LIMIT).out
+    return ping().ok
 
 
 def ask(argv: Sequence[str], *, limit: float = 10.0) -> Answer | None:

@@ -12,10 +12,9 @@ from lazyllm.jobs.record import Record
 from lazyllm.jobs.status import Status, state_of
 from lazyllm.jobs.sweep import sweep
 
-from .commands import run
+from .commands import run, scancel
 from .parse import Seen
 from .states import ENDS, GONE, STATES, SUDDEN, hopeless
-from .stop import scancel
 
 LAG = 2.0
 """Seconds after a job's end in which its runner's last word may still be on its way through the file system."""

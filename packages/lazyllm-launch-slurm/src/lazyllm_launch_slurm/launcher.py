@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,10 @@ from lazyllm.jobs.view import JobView
 
 from . import options as checks
 from .cluster import TRUSTED, free_gpus, members, read_nodes, wait_for_controller
-from .commands import ask
+from .commands import ask, scancel
 from .judge import judge
 from .poller import poller
-from .stop import scancel, stop
+from .stop import stop
 from .submit import name_of, submit
 from .tasks import spread
 from .wishes import Wishes
@@ -105,7 +105,7 @@ class SlurmLauncher(LazyLLMLaunchersBase):
             partition: by default the launcher's own.
         """
         every = read_nodes()
-        mine = members(every, partition or partion or self.wishes.place(every))
+        mine = members(every, partition or partion or self.wishes.place())
         return dict(list(free_gpus(mine).items())[: self.num_can_use_nodes])
 
     def environment(self) -> dict[str, str]:
@@ -116,6 +116,7 @@ class SlurmLauncher(LazyLLMLaunchersBase):
     def makejob(self, cmd: Any, *, name: str | None = None, detach: bool = False) -> Job:
         job = super().makejob(cmd, name=name, detach=detach)
         wishes = self.wishes
+        wishes.place()
         if job.command:
             job.command = spread(job.command, wishes.nnode, wishes.nproc, python=self.python, cpus=wishes.cpus_per_task)
         return job
@@ -123,7 +124,7 @@ class SlurmLauncher(LazyLLMLaunchersBase):
     def submit(self, job: Job) -> str:
         record = _record(job)
         every = read_nodes(TRUSTED)
-        partition = self.wishes.place(every)
+        partition = self.wishes.place()
         mine = members(every, partition)
         addresses = {node.name: node.address for node in mine if node.address not in ("", node.name)}
         runner.write_json(str(record.folder / "slurm.json"), {"addresses": addresses})
@@ -136,6 +137,9 @@ class SlurmLauncher(LazyLLMLaunchersBase):
         except BaseException:
             ask(scancel(name))  # sbatch may have got through even so
             raise
+
+    def expect(self, jobs: Sequence[JobView]) -> None:
+        poller().expect([str(job.record.jobid) for job in jobs if job.record and job.record.jobid])
 
     def query(self, job: JobView) -> Status | None:
         if job.record is None or not (jobid := str(job.record.jobid or "")):

@@ -4,12 +4,13 @@ To the runner of every job it adds what Slurm knows: the node's address, why a j
 the job can begin again if it was Slurm that put it back into the queue.
 """
 
-# ruff: noqa: PTH118, PTH120, PTH123
+# ruff: noqa: PTH118, PTH120, PTH123, PTH208, UP031
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import sys
 
@@ -20,6 +21,11 @@ except ImportError:  # on the node there is the file alone
     import runner  # type: ignore[no-redef,import-not-found]
 
     del sys.path[0]
+
+
+TYPE_CHECKING = False  # typing costs milliseconds at run time
+if TYPE_CHECKING:
+    from typing import Any
 
 
 class Requeued(BaseException):
@@ -34,7 +40,6 @@ class NodeRunner(runner.Runner):
         super().__init__(folder)
         self.number = os.environ.get("SLURM_JOB_ID", "")
         self.ending = False
-        self.near = True  # scancel's signals reach it, so a stop that Slurm refused leaves it alone
         # a name that no machine has: whether this runner lives is the scheduler's to say, a requeued one comes back
         self.status.update(node="slurm/" + self.node, machine=os.uname().nodename)
 
@@ -57,6 +62,8 @@ class NodeRunner(runner.Runner):
             raise Requeued
         if slurm == "limit":
             raise self.timed_out() if self.left() < 5 else runner.Ended("Slurm's time limit was reached")
+        if runner.over(self.folder):
+            raise runner.Ended("its record was closed", "Cancelled")
         super().check()
 
     def reap(self) -> None:
@@ -69,6 +76,48 @@ class NodeRunner(runner.Runner):
             self.sleep(0.3)
         if self.terms:
             self.check()
+
+    def step(self, step: dict[str, Any], name: str, last: bool) -> None:
+        """Run a step. Of several processes the first that failed by itself tells why: the others were killed then."""
+        for path in self.failures():
+            runner.remove(path)  # of a run before the job was put back into the queue
+        try:
+            super().step(step, name, last)
+        except runner.Ended as end:
+            if end.state == "Failed" and "exit_code" in end.facts:
+                self.explain(end, name)
+            raise
+
+    def failures(self) -> list[str]:
+        """Return the files that processes which failed left behind."""
+        try:
+            found = os.listdir(self.folder)
+        except OSError:
+            return []  # a network drive may falter
+        return [os.path.join(self.folder, file) for file in found if re.match(r"failed-\d+\.json$", file)]
+
+    def explain(self, end: runner.Ended, name: str) -> None:
+        """Put what the first process that failed left behind in the place of srun's word."""
+        told = []
+        for path in self.failures():
+            try:
+                with open(path) as file:
+                    told.append(json.load(file))
+            except (OSError, ValueError) as error:
+                sys.stderr.write("Could not read %s: %s\n" % (path, error))
+        if not told:
+            return
+        first = min(told, key=lambda one: one["when"])
+        number, code = first.get("signal"), first["exit_code"]
+        how = "failed with exit code %d" % code
+        if number:
+            end.facts["signal"] = known = signal.Signals(number).name if number in set(signal.Signals) else str(number)
+            how = "was ended by %s" % known
+        where = "in rank %d, on the node %s" % (first["rank"], first["node"])
+        end.facts["exit_code"] = code
+        end.facts["reason"] = "step '%s' %s %s" % (name, how, where)
+        if first.get("why"):
+            end.facts["reason"] = "step '%s', %s: %s" % (name, where, first["why"])
 
     def end_tree(self) -> list[int]:
         self.ending = True
@@ -100,6 +149,7 @@ class NodeRunner(runner.Runner):
             step=None,
             address=None,
             ready=False,
+            reads_notes=False,
             reason="requeued",
         )
         return 1
@@ -111,6 +161,8 @@ def output(subprocess, *argv: str) -> bytes:  # type: ignore[no-untyped-def]
 
 
 def main(folder: str) -> int:
+    if runner.over(folder):
+        return 1  # a controller that forgot its start begins it anew
     job = NodeRunner(folder)
     try:
         return job.run()

@@ -106,18 +106,3 @@ def sbatch_options() -> frozenset[str]:
             raise LauncherError(f"sbatch does not tell its options: {answer.words}.", hint="Try: sbatch --help")
         _known.append(frozenset(found))
     return _known[0]
-
-
-def container_flags(container: str | None, visible: list[str]) -> list[str]:
-    """Return the options that run a job in a container: an image where the pyxis plugin is, else an OCI bundle.
-
-    Args:
-        visible: folders that the container must see under their own names.
-    """
-    if container is None:
-        return []
-    if "container-image" in sbatch_options():
-        mounts = ",".join(f"{folder}:{folder}" for folder in dict.fromkeys(visible))
-        return [f"--container-image={container}", f"--container-mounts={mounts}"]
-    check_known({"container"})
-    return [f"--container={container}"]

@@ -80,15 +80,6 @@ def jobs(text: str, asked: float) -> dict[str, Seen]:
     return found
 
 
-def job_shown(text: str, asked: float) -> Seen:
-    """Return the job that `scontrol show job -o` printed."""
-    facts = dict(word.split("=", 1) for word in text.split() if "=" in word)
-    return Seen(
-        state_word(facts.get("JobState", "")), asked, facts.get("Reason", ""), exit_pair(facts.get("ExitCode", "")),
-        moment(facts.get("EndTime", "")), facts.get("JobName", ""),
-    )  # fmt: skip
-
-
 def accounted(text: str, asked: float) -> dict[str, Seen]:
     """Return {id: job} of `sacct -X -n -P`."""
     found = {}

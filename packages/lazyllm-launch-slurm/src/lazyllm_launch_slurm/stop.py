@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-import os
-
 from lazyllm.errors import LauncherError
 from lazyllm.jobs.record import Record
 from lazyllm.jobs.status import Status
 
-from .commands import run
+from .commands import run, scancel
 from .poller import poller
-
-
-def scancel(jobid: str, *options: str) -> tuple[str, ...]:
-    """Return the command line that cancels a job, which is known by its number or, at first, by its name only."""
-    target = (jobid,) if jobid.isdecimal() else (f"--name={jobid}", f"--user={os.getuid()}")
-    return ("scancel", *options, *target)
 
 
 def stop(record: Record, jobid: str, force: bool) -> None:

@@ -11,23 +11,10 @@ from lazyllm.errors import LauncherError
 
 from .cluster import wait_for_controller
 from .commands import run
+from .hints import hint_for, plain
 
 LIMIT = 60.0
 """Seconds that sbatch may take; job filters of a site may be slow."""
-
-HINTS = (
-    ("partition", "sinfo -s lists the partitions."),
-    ("account", "sacctmgr show assoc user=$USER format=account,partition,qos lists the accounts that you may use."),
-    ("qos", "sacctmgr show assoc user=$USER format=account,qos lists the QOS that you may use."),
-    ("feature", "sinfo -N -o '%N %f' lists what constraint can name."),
-    ("node name", "sinfo -N -o '%N' lists the nodes."),
-    ("node configuration|generic resource|gres|memory|processors|node count", "sinfo -N -o '%N %c %m %G' lists sizes."),
-    ("time", "scontrol show partition shows the time limits."),
-    ("contact|connect|communication|timed out", "scontrol ping tells when the controller is back."),
-    ("reservation", "scontrol show reservation lists the reservations."),
-    ("munge|credential|authentication|expired", "Ask the cluster's administrator to look at munge, or log in anew."),
-    ("limit|denied|permi", "sacctmgr show assoc user=$USER shows your limits."),
-)
 
 
 def name_of(name: str, record_id: str) -> str:
@@ -54,6 +41,5 @@ def submit(options: Sequence[str], argv: Sequence[str], environ: Mapping[str, st
         if answer.err.strip():
             LOG.warning("sbatch: %s", answer.err.strip())
         return number
-    words = re.sub(r"sbatch: (error: )?", "", answer.words)
-    hint = next((hint for pattern, hint in HINTS if re.search(pattern, words, re.I)), "Its words are Slurm's own.")
-    raise LauncherError(f"Slurm refused the job: {words.rstrip('.')}.", hint=hint)
+    words = plain(answer.words)
+    raise LauncherError(f"Slurm refused the job: {words}.", hint=hint_for(words))

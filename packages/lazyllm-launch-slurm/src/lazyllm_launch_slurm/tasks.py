@@ -33,7 +33,7 @@ def spread(command: Command, nnode: int, nproc: int, *, python: str, cpus: int |
         step if getattr(step, "once", False) else Step((*start, *step.argv), step.name or _program(step.argv[0]))
         for step in command.steps
     )
-    return replace(command, steps=steps, ports={RENDEZVOUS: None, **command.ports})
+    return replace(command, steps=steps, ports={RENDEZVOUS: None, **command.ports}, ranks=True)
 
 
 def _program(first: Arg) -> str:

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from lazyllm.configs import config
-from lazyllm.errors import InputError
+from lazyllm.errors import InputError, LauncherError
 from lazyllm.jobs import runner
 from lazyllm.jobs.record import Record
 
 from . import options as checks
-from .cluster import check_sizes, members
+from .cluster import TRUSTED, check_sizes, members, read_nodes
+from .container import check_container, container_flags
 from .parse import Node
 
 
@@ -48,27 +49,33 @@ class Wishes:
                 raise InputError(f"{name}={value!r}: expected True or False.")
         object.__setattr__(self, "options", checks.extra_options(self.options))
 
-    def place(self, every: list[Node]) -> str:
-        """Return the partition; an InputError that names the cluster's if none is chosen."""
+    def place(self) -> str:
+        """Return the partition; an InputError that names the cluster's, if it can be asked, if none is chosen."""
         setting = config.setting("partition")
         chosen = self.partition or (setting.value if setting.source != "default" else None)
         if not chosen:
-            names = ", ".join(sorted({node.partition for node in every if node.available == "up"}))
+            try:
+                every = read_nodes(TRUSTED, patience=0)
+                names = ", ".join(sorted({node.partition for node in every if node.available == "up"}))
+                known = f" This cluster has: {names or 'none that is up'}."
+            except LauncherError:
+                known = ""
             raise InputError(
-                f"No Slurm partition is chosen. This cluster has: {names or 'none that is up'}.",
+                f"No Slurm partition is chosen.{known}",
                 hint="Set LAZYLLM_SLURM_PART=NAME, or pass launchers.slurm(partition=NAME).",
             )
         return str(chosen)
 
     def check(self, every: list[Node]) -> None:
         """Refuse what the cluster can never give."""
-        partition = self.place(every)
+        partition = self.place()
         check_sizes(
             members(every, partition), partition, nnode=self.nnode, nproc=self.nproc, ngpus=self.ngpus or 0,
             gpu_type=self.gpu_type, timeout=self.timeout,
         )  # fmt: skip
         if self.options:
             checks.check_known(set(self.options))
+        check_container(self.container)
 
     def sbatch(self, name: str, record: Record, partition: str) -> list[str]:
         """Return sbatch's options for the job of `record`."""
@@ -83,4 +90,4 @@ class Wishes:
         marks = {"exclusive": self.exclusive, "requeue": self.requeue, "no_requeue": not self.requeue}
         found += checks.flags({**self.texts, "cpus_per_task": self.cpus_per_task, **marks, **self.options})
         seen = [str(record.folder), str(Path(__file__).parent), str(Path(runner.__file__).parent), record.data["cwd"]]
-        return [*found, *checks.container_flags(self.container, seen)]
+        return [*found, *container_flags(self.container, seen)]

@@ -1,0 +1,94 @@
+"""Stops that Slurm does not help with, and jobs that Slurm would begin anew."""
+
+import os
+import subprocess
+import time
+
+import pytest
+
+from lazyllm.errors import LauncherError
+from lazyllm.jobs import manage, runner
+from lazyllm.jobs.status import Status
+from lazyllm_launch_slurm.launcher import SlurmLauncher
+
+pytestmark = [
+    pytest.mark.slurm, pytest.mark.faults, pytest.mark.xdist_group("slurm"), pytest.mark.usefixtures("cluster"),
+]  # fmt: skip
+
+
+@pytest.fixture
+def launcher():
+    return SlurmLauncher("debug", sync=False)
+
+
+def slurm(*argv: str) -> str:
+    return subprocess.run(argv, capture_output=True, text=True, timeout=60).stdout
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_a_stop_that_slurm_cannot_hear(cluster, launcher, force):
+    job = launcher.makejob(["sleep", "300"])
+    job.start()
+    job.wait_ready(20)
+    cluster("stop")
+    try:
+        assert manage.stop(job.id, force=force).state is Status.Cancelled
+        assert job.details()["reason"] == "stopped" and runner.family(job.id) == {}
+    finally:
+        cluster("start")
+
+
+def test_a_stop_that_slurm_refuses(launcher, tmp_path, monkeypatch, until):
+    running = launcher.makejob(["sleep", "300"])
+    waiting = SlurmLauncher("debug", options={"hold": True}).makejob(["true"])
+    running.start()
+    waiting.start()
+    running.wait_ready(20)
+    until(lambda: waiting.status is Status.InQueue)
+    with monkeypatch.context() as patch:
+        (tmp_path / "scancel").write_text("#!/bin/sh\necho scancel: error: Access denied >&2; exit 1\n")
+        (tmp_path / "scancel").chmod(0o755)
+        patch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+        running.stop()
+        assert running.status is Status.Cancelled and running.details()["reason"] == "stopped"
+        with pytest.raises(LauncherError, match="Access denied"):
+            waiting.stop()
+        assert waiting.status is Status.InQueue and not waiting.record.stopping
+    waiting.stop()
+    assert waiting.status is Status.Cancelled
+
+
+def test_a_closed_record_ends_its_job(launcher, until):
+    job = launcher.makejob(["sleep", "300"])
+    job.start()
+    job.wait_ready(20)
+    job.record.finish(Status.Failed, "given up")
+    until(lambda: runner.family(job.id) == {}, 5)
+    assert job.record.status()["reason"] == "given up"
+
+
+def put_back(launcher, until, how: str):
+    """Have a job run that Slurm puts back into its queue after the end, as a controller does that forgot its start."""
+    job = launcher.makejob(["echo", "once"])
+    job.start()
+    job.wait(20)
+    until(lambda: "JobState=COMPLETED" in slurm("scontrol", "show", "job", "-o", job.jobid))
+    time.sleep(2.5)
+    slurm("scontrol", how, job.jobid)
+    return job
+
+
+def test_what_has_ended_is_not_begun_anew(launcher, until):
+    job = put_back(launcher, until, "requeue")
+    slurm("scontrol", "update", f"JobId={job.jobid}", "StartTime=now")  # else it waits for two minutes
+    until(lambda: "JobState=FAILED" in slurm("scontrol", "show", "job", "-o", job.jobid))
+    assert job.output() == "once\n" and job.record.state is Status.Done
+
+
+def test_what_has_ended_does_not_wait_for_ever(launcher, until):
+    job, other = put_back(launcher, until, "requeuehold"), launcher.makejob(["sleep", "300"])
+    assert job.jobid in slurm("squeue", "-h", "-t", "PD", "-o", "%i").split()
+    other.start()
+    until(lambda: job.jobid not in slurm("squeue", "-h", "-t", "PD", "-o", "%i").split(), 5)
+    other.stop()
+    assert job.record.state is Status.Done
