@@ -19,6 +19,7 @@ from lazyllm_launch_psij import judge as judging
 from lazyllm_launch_psij import poller as polling
 from lazyllm_launch_psij import unsent
 from lazyllm_launch_psij.answers import Word, read
+from lazyllm_launch_psij.hopeless import hopeless
 from lazyllm_launch_psij.judge import judge
 from lazyllm_launch_psij.launcher import PsijLauncher
 from lazyllm_launch_psij.library import executor
@@ -48,6 +49,8 @@ def test_slurm_reasons_that_psij_does_not_know_do_no_harm():
         "1": Status.InQueue, "2": Status.Running, "3": Status.Failed, "4": Status.Failed, "5": Status.Cancelled,
         "7": Status.InQueue, "8": Status.Done,
     }  # fmt: skip
+    words = read(executor("slurm"), "slurm", SLURM)
+    assert (words["1"].message, words["7"].message) == ("(ReqNodeNotAvail, Un", "launch failed requeu")
     assert states("slurm", "") == {} and states("slurm", "slurm_load_jobs error: Unable to contact") == {}
 
 
@@ -61,11 +64,12 @@ def test_pbs_states_one_by_one():
         "6.s": {"job_state": "new"},
         "7.s": {},
         "8.s": {"job_state": "H"},
+        "9.s": {"job_state": "F"},
     }
     text = json.dumps({"Jobs": jobs})
     assert states("pbs", text) == {
         "1.s": Status.InQueue, "2.s": Status.Running, "3.s": Status.Done, "4.s": Status.Cancelled,
-        "5.s": Status.Failed, "8.s": Status.InQueue,
+        "5.s": Status.Failed, "8.s": Status.InQueue, "9.s": Status.Cancelled,
     }  # fmt: skip
     assert read(executor("pbs"), "pbs", text)["1.s"].message == "Not Running: no resources"
     for broken in ("", "no json", "[]", '{"Jobs": 3}', text[:40]):
@@ -80,9 +84,15 @@ def test_lsf_reasons_do_no_harm():
         {"JOBID": "3", "ERROR": "Job <3> is not found"},
         {"JOBID": "4", "STAT": "NEW", **why},
         {"JOBID": "5", "STAT": "DONE"},
+        {
+            "JOBID": "6",
+            "STAT": "EXIT",
+            **why,
+            "EXIT_REASON": "TERM_MEMLIMIT: job killed after reaching LSF memory limit",
+        },
     ]
     found = states("lsf", json.dumps({"COMMAND": "bjobs", "RECORDS": rows}))
-    assert found == {"1": Status.InQueue, "2": Status.Failed, "5": Status.Done}
+    assert found == {"1": Status.InQueue, "2": Status.Cancelled, "5": Status.Done, "6": Status.Failed}
 
 
 class Told(PsijPoller):
@@ -155,9 +165,8 @@ def begun(record, **facts):
 
 def test_the_record_knows_better(record):
     begun(record)
-    assert judge(record, "pbs", "1.s", seen(Status.InQueue)) is None
-    assert judge(record, "pbs", "1.s", seen(Status.Running)) is Status.Running
-    assert judge(record, "pbs", "1.s", seen(Status.Done)) is None  # its runner's last word may be on its way
+    for word in (Status.InQueue, Status.Running, Status.Done):  # its runner's last word may be on its way
+        assert judge(record, "pbs", "1.s", seen(word)) is Status.Running
     begun(record, state="Done")
     assert judge(record, "pbs", "1.s", seen(Status.Failed)) is Status.Done
 
@@ -174,6 +183,19 @@ def test_ends_without_a_last_word(record, status, words):
     assert words in record.status()["reason"]
 
 
+def test_an_end_that_two_find_out_at_once_is_told_as_it_was(record, monkeypatch):
+    """The wish that keeps a lost job from going on is not taken for that of a user."""
+    begun(record)
+    finish = records.Record.finish
+
+    def slowly(self, *end):
+        assert not self.stopping
+        return finish(self, *end)
+
+    monkeypatch.setattr(records.Record, "finish", slowly)
+    assert judged(record, "pbs", Status.Failed, 5) is Status.Failed and record.stopping
+
+
 def test_a_runner_that_could_not_start_tells_why(record):
     (record.folder / "node.log").write_text("noise\nbash: /x/python: No such file or directory\n")
     assert judged(record, "lsf", Status.Failed, 5) is Status.Failed
@@ -185,7 +207,7 @@ def test_a_job_that_is_forgotten_is_lost_only_after_a_while(record, monkeypatch)
     monkeypatch.setattr(judging, "UNSURE", 0.0)
     assert judged(record, "pbs", None, 1) is Status.InQueue
     assert judged(record, "pbs", Status.Running, 1) is Status.Running  # it is known again
-    assert judged(record, "pbs", None, 5) is Status.InQueue
+    assert judged(record, "pbs", None, 5) is Status.Running
     assert judged(record, "pbs", None, 100) is Status.Failed
     assert "PBS no longer knows it" in record.status()["reason"]
 
@@ -193,6 +215,72 @@ def test_a_job_that_is_forgotten_is_lost_only_after_a_while(record, monkeypatch)
 def test_a_stopped_job_is_cancelled_however_it_ended(record):
     record.ask_to_end()
     assert judged(record, "lsf", Status.Failed, 5) is Status.Cancelled
+
+
+def test_a_stopped_job_that_is_forgotten_is_cancelled(record, monkeypatch):
+    monkeypatch.setattr(judging, "UNSURE", 0.0)
+    begun(record)
+    record.ask_to_end()
+    assert judged(record, "pbs", None, 100) is Status.Cancelled
+    other = records.create(Command((Step(("true",)),)), name="y", launcher="psij", env={}, host=None, detached=True)
+    other.ask_to_end()
+    assert judge(other, "pbs", "2.s", seen(None)) is Status.Cancelled  # it has not begun, and never will
+
+
+def test_the_status_never_goes_back(record):
+    """A job that its scheduler starts, then says nothing of, then calls over, and whose runner is silent."""
+    known = [
+        judge(record, "pbs", "1.s", seen(word)) for word in (None, Status.InQueue, Status.Running, None, Status.Done)
+    ]
+    assert known == [Status.InQueue] * 2 + [Status.Running] * 3
+    assert judging.last_known(records.Record(record.folder)) is Status.Running  # in another process
+    assert judge(record, "pbs", "1.s", seen(Status.InQueue)) is Status.InQueue  # it was put back
+
+
+def test_cancelled_in_the_queue_is_told_at_once(record):
+    assert judge(record, "slurm", "1", seen(Status.InQueue)) is Status.InQueue
+    assert judge(record, "slurm", "1", seen(Status.Cancelled)) is Status.Cancelled
+    assert record.status()["reason"] == "cancelled in Slurm" and record.stopping  # should it start even so
+
+
+@pytest.mark.parametrize(
+    "name, reason, words",
+    [("slurm", "PartitionConfig", "no node that large (PartitionConfig). Ask for less"),
+     ("slurm", "(DependencyNeverSatis", "Submit it without the dependency"),
+     ("slurm", "launch failed requeu", "Ask the administrator why"),
+     ("slurm", "QOSMaxCpuPerJobLimit", "limits for each job (QOSMaxCpuPerJobLimit). sacctmgr"),
+     ("slurm", "AssocMaxCpuMinutesPe", "limits for each job"),
+     ("pbs", "Can Never Run: Insufficient ngpus", "Can Never Run: Insufficient ngpus"),
+     ("pbs", "job held, too many failed attempts to run", "too many failed"),
+     ("slurm", "Resources", None), ("slurm", "(ReqNodeNotAvail, Un", None), ("slurm", "None", None),
+     ("slurm", "QOSMaxJobsPerUserLim", None), ("slurm", "AssocGrpCpuLimit", None), ("slurm", "Dependency", None),
+     ("slurm", "JobHeldUser", None), ("slurm", "", None), ("pbs", "Not Running: no resources", None),
+     ("lsf", "", None)],
+)  # fmt: skip
+def test_reasons_that_never_end(name, reason, words):
+    found = hopeless(name, reason)
+    assert found is None if words is None else words in (found or "")
+
+
+def test_what_can_never_start_is_cancelled_once_that_is_sure(record, monkeypatch):
+    told = []
+    monkeypatch.setattr(judging, "cancel", lambda *given: told.append(given))
+    words = [("PartitionConfig", 0), ("PartitionConfig", 2), ("Resources", 3), ("PartitionConfig", 2)]
+    for reason, later in words:  # a controller that starts has no nodes yet
+        assert judge(record, "slurm", "1", Seen(Status.InQueue, time.time() + later, reason)) is Status.InQueue
+    last = Seen(Status.InQueue, time.time() + 9, "PartitionConfig")
+    assert judge(record, "slurm", "1", last) is Status.Failed and told == [("slurm", "1")]
+    assert record.status()["reason"].startswith("Slurm would never start it: its queue has no node that large")
+
+
+def test_a_record_that_was_read_too_early_learns_the_id(record, monkeypatch):
+    unsent.begin(record, "pbs")
+    early = records.Record(record.folder)
+    assert early.jobid == unsent.SUBMITTING
+    record.submitted("1.s")
+    monkeypatch.setattr(unsent, "LATE", 0.0)
+    monkeypatch.setattr("lazyllm_launch_psij.launcher.poller", lambda _: Told("pbs", (0, pbs(_1="Q"), "")))
+    assert Job.adopt(early, PsijLauncher()).status is Status.InQueue
 
 
 def test_a_submission_that_died(record, monkeypatch):

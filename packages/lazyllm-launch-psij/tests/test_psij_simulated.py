@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -66,6 +67,28 @@ class TestFaults:
         assert job.status is Status.InQueue
         job.stop()
         assert job.status is Status.Cancelled and job.details()["reason"] == "stopped"
+
+    def test_cancelled_outside_while_it_waits(self, name, simulated):
+        (simulated / "hold").touch()
+        job = PsijLauncher(name, sync=False).makejob(["true"])
+        job.start()
+        program = {"pbs": "qdel", "lsf": "bkill"}[name]
+        subprocess.run([program, str(job.jobid)], check=True, capture_output=True)
+        with pytest.raises(JobError, match=f"cancelled in {name.upper()}"):
+            job.wait(20)
+        assert job.status is Status.Cancelled
+
+    def test_a_scheduler_that_hangs_does_not_delay_a_stop_on_this_machine(self, name, monkeypatch, tmp_path):
+        job = PsijLauncher(name, sync=False).makejob(python("import time; time.sleep(300)"))
+        job.start()
+        job.wait_ready(20)
+        for program in SCHEDULERS[name].programs:
+            (tmp_path / program).write_text("#!/bin/sh\nexec sleep 60\n")
+            (tmp_path / program).chmod(0o755)
+        monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+        begun = time.monotonic()
+        Job.adopt(manage.find(job.id)).stop()
+        assert time.monotonic() - begun < 5 and job.status is Status.Cancelled
 
     def test_a_node_without_our_python(self, name):
         with pytest.raises(JobError, match=r"did not start on the node: .*/no/such/python"):
@@ -142,6 +165,23 @@ def test_a_submission_without_an_answer_starts_nothing(simulated, monkeypatch):
         assert time.monotonic() - begun < 20
         time.sleep(0.1)
     assert not (simulated / "ran").exists()
+
+
+def test_stopped_while_it_is_being_submitted(simulated):
+    (simulated / "slow").touch()
+    job = PsijLauncher("pbs", sync=False).makejob(python("import time; time.sleep(300)"))
+    stopper = threading.Thread(target=lambda: (wait_for_runner(), manage.stop(job.id, force=True)))
+    stopper.start()
+    with pytest.raises(LauncherError, match="was stopped while it was being submitted"):
+        job.start()
+    stopper.join()
+    assert manage.ps()[0].state is Status.Cancelled
+
+
+def wait_for_runner():
+    end = time.monotonic() + 20
+    while time.monotonic() < end and not any(job.state is Status.Running for job in manage.ps()):
+        time.sleep(0.05)
 
 
 def test_what_pbs_can_never_run():

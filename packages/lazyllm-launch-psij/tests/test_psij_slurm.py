@@ -58,6 +58,16 @@ def test_refused_in_slurms_words(wish, words):
     assert "sinfo -s lists the queues" in str(caught.value)
 
 
+def test_what_slurm_can_never_start_is_given_up():
+    job = PsijLauncher("slurm", "debug", ncpus=99, sync=False).makejob(["true"])
+    job.start()
+    assert job.status is Status.InQueue
+    with pytest.raises(JobError, match=r"Slurm would never start it: its queue has no node that large .*Ask for less"):
+        job.wait(30)
+    left = subprocess.run(["squeue", "-h", "-t", "PD", "-j", str(job.jobid)], capture_output=True, text=True)
+    assert left.stdout == ""
+
+
 def test_options_reach_slurm():
     job = running("import time; time.sleep(300)", options={"comment": "a b; c [d]", "nice": 7}, timeout=100)
     shown = subprocess.run(["scontrol", "show", "job", str(job.jobid)], capture_output=True, text=True).stdout
@@ -90,6 +100,11 @@ def test_cancelled_in_slurm_while_it_waits():
     time.sleep(1.5)
     assert job.status is Status.InQueue
     subprocess.run(["scancel", str(job.jobid)], check=True)
+    seen = []
+    while not (seen and seen[-1].ended):
+        seen.append(job.status)
+        time.sleep(0.05)
+    assert set(seen) == {Status.InQueue, Status.Cancelled}
     with pytest.raises(JobError, match="cancelled in Slurm"):
         job.wait(30)
 

@@ -112,3 +112,19 @@ def test_the_runner_dies_and_nothing_is_left(head: Any, until: Until) -> None:
     with pytest.raises(JobError, match="runner died"):
         job.wait(20)
     assert not runner.family(job.id)
+
+
+def test_a_rank_of_its_submitter_is_none_of_its_own(head: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("LAZYLLM_JOB_RANKS", "1")
+    assert RayLauncher(head.url).launch("os:getpid") > 1
+
+
+def test_a_head_that_hangs_does_not_delay_a_look_at_a_job_on_this_machine(
+    head: Any, until: Until, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = begun(RayLauncher(head.url, sync=False), [sys.executable, "-c", TELL], until)
+    with monkeypatch.context() as patch:
+        patch.setattr(launching, "poller", lambda _: pytest.fail("asked"))
+        assert RayLauncher(head.url).query(Job.adopt(job.record)) is Status.Running
+    job.stop()

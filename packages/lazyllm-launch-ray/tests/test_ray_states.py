@@ -117,9 +117,27 @@ def test_a_job_that_ray_does_not_know_is_lost_only_after_a_while(
     assert state is Status.Failed and reason.startswith("Ray no longer knows it, and it never ran")
 
 
+def test_the_status_never_goes_back(job: Job, double: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A job that Ray starts, then does not know, cannot tell of, names strangely, and stops; its runner is silent."""
+    double.row(job.id, "HIBERNATING")
+    assert settled(job)[0] is Status.InQueue
+    double.row(job.id, "RUNNING")
+    assert settled(job)[0] is Status.Running
+    row = double.jobs.pop(job.id)
+    assert settled(job)[0] is Status.Running
+    double.jobs[job.id] = {**row, "status": "HIBERNATING"}
+    assert settled(job)[0] is Status.Running
+    double.row(job.id, "FAILED", end_time=int(time.time() * 1000))
+    assert settled(job)[0] is Status.Running
+    double.answers["GET /api/jobs/"] = [None]
+    monkeypatch.setattr("lazyllm_launch_ray.poller._pollers", {})  # as another process has it
+    assert Job.adopt(job.record).status is Status.Running
+    monkeypatch.undo()
+
+
 def test_a_list_that_is_older_than_the_job_says_nothing_of_it(job: Job, double: Any) -> None:
     older = Seen(GONE, job.record.data["created"] - 1)
-    assert judging.judge(job.record, job.launcher._api(), older) is Status.InQueue
+    assert judging.judge(job.record, job.launcher._api(), older) is None
     assert not (job.record.folder / "said.json").exists()
 
 
@@ -165,7 +183,7 @@ def test_a_head_that_goes_away_is_no_failure(job: Job, double: Any) -> None:
     assert settled(job)[0] is Status.Running
     double.server.shutdown()
     double.server.server_close()
-    assert settled(job)[0] is Status.InQueue  # no runner has said anything yet
+    assert settled(job)[0] is Status.Running  # as it said last
     runner.write_json(str(job.record.folder / "status.json"), {"state": "Running", "node": "elsewhere"})
     assert settled(job)[0] is Status.Running
     double.close = lambda: None

@@ -14,6 +14,7 @@ import lazyllm_launch_sco.acp
 import lazyllm_launch_sco.srun
 from lazyllm.errors import JobError, LauncherError
 from lazyllm.jobs import manage, runner
+from lazyllm.jobs.job import Job
 from lazyllm.jobs.status import Status
 from lazyllm_launch_sco import launcher, trouble
 
@@ -138,6 +139,16 @@ def test_queries_that_hang(world, waiting, folder, monkeypatch):
 
 
 @BOTH
+def test_queries_that_hang_do_not_delay_a_look_at_a_job_on_this_machine(world, waiting):
+    job = waiting()
+    world.control(hang=dict.fromkeys(("scontrol", "squeue", "list", "describe"), 99))
+    begun = time.monotonic()
+    assert Job.adopt(manage.find(job.id)).status is Status.Running and time.monotonic() - begun < 2
+    world.control(hang={})
+    job.stop()
+
+
+@BOTH
 def test_an_interrupted_submission_leaves_nothing_behind(world, make, monkeypatch, until):
     world.control(queue=60)
 
@@ -182,6 +193,13 @@ def test_a_node_that_does_not_see_the_python(make):
     with pytest.raises(JobError, match="did not start on the node.*failed") as caught:
         make(python="/no/such/python").launch(["true"])
     assert "/no/such/python" in caught.value.output
+
+
+@BOTH
+def test_an_environment_that_is_not_there(make, monkeypatch):
+    monkeypatch.setenv("LAZYLLM_SCO_ENV_NAME", "nosuch")
+    with pytest.raises(JobError, match="activate: No such file.*sco_env_name.*`source activate nosuch`"):
+        make().launch(["true"])
 
 
 @BOTH

@@ -106,12 +106,25 @@ def test_stop_ends_all_nodes(make, until):
     until(lambda: [pid for pid in pids if runner.token(pid)] == [])
 
 
-@pytest.mark.faults
-def test_functions_run_on_every_node(make, folder):
-    (folder / "where.py").write_text(
-        "import os\ndef rank():\n    return os.environ['RANK'], os.environ['WORLD_SIZE']\n"
-    )
+WHERE = """
+import os, time
+def rank():
+    time.sleep(0 if os.environ["RANK"] == "0" else 0.5)  # the last word is not the first node's
+    return os.environ["RANK"], os.environ["WORLD_SIZE"]
+"""
+
+
+@pytest.mark.parametrize("generation", ["older", pytest.param("acp", marks=pytest.mark.faults)], indirect=True)
+def test_functions_run_on_every_node(make, folder, monkeypatch):
+    monkeypatch.setenv("RANK", "1")  # of the process that submits
+    (folder / "where.py").write_text(WHERE)
     assert make(nnode=2).launch("where:rank") == ["0", "2"]
+
+
+def test_a_function_on_one_node_returns_whatever_its_submitters_rank(make, monkeypatch):
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("LAZYLLM_JOB_RANKS", "1")
+    assert make().launch("os:getpid") > 1
 
 
 @pytest.fixture
@@ -158,6 +171,7 @@ def test_torchrun_itself(make, folder):
     (folder / "train.py").write_text(
         "import torch, torch.distributed as d\nd.init_process_group('gloo')\nx = torch.ones(1) * d.get_rank()\n"
         "d.all_reduce(x)\nprint('sum', int(x), d.get_world_size()) if d.get_rank() == 0 else None\n"
+        "d.destroy_process_group()\n"  # or gloo's threads may end the program by SIGABRT
     )
     for nnode in (1, 2):
         job = make(nnode=nnode, nproc=2, torchrun=True, timeout=120).makejob(
@@ -167,3 +181,10 @@ def test_torchrun_itself(make, folder):
         size = 2 * nnode
         assert f"sum {size * (size - 1) // 2} {size}" in job.output()
     assert os.environ.get("RANK") is None
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize("nnode", [1, 2])
+def test_of_torchruns_processes_the_first_ones_value_counts(make, folder, nnode):
+    (folder / "where.py").write_text(WHERE)
+    assert make(nnode=nnode, nproc=2, torchrun=True, timeout=120).launch("where:rank") == ["0", str(2 * nnode)]

@@ -1,6 +1,7 @@
 """Words of SenseCore's tools and what follows from them; how steps become those of several processes."""
 
 import json
+import os
 import signal
 import sys
 import time
@@ -9,18 +10,20 @@ import pytest
 
 from lazyllm.errors import LauncherError
 from lazyllm.jobs.command import Command, Ref, Service, Step
+from lazyllm.jobs.function import call_of
 from lazyllm.jobs.naming import text_of
 from lazyllm.jobs.record import create, owner
+from lazyllm.jobs.runner import write_json
 from lazyllm.jobs.status import Status
 from lazyllm.jobs.tools import Answer
 from lazyllm_launch_sco import commands, parse
 from lazyllm_launch_sco import judge as judging
 from lazyllm_launch_sco.backend import backend_of
-from lazyllm_launch_sco.node import worker
+from lazyllm_launch_sco.node import start, worker
 from lazyllm_launch_sco.poller import PREFIX, ScoPoller
 from lazyllm_launch_sco.states import GONE, STATES, Seen
 from lazyllm_launch_sco.stop import stop
-from lazyllm_launch_sco.ticket import Ticket
+from lazyllm_launch_sco.ticket import Ticket, ticket_of
 from lazyllm_launch_sco.torchrun import spread, spread_steps
 from lazyllm_launch_sco.trouble import complaint
 
@@ -188,6 +191,70 @@ def test_what_follows_for_a_young_job_without_a_word(record, word, lasting, expe
     assert judged(record, word, lasting) is expected
 
 
+def begun(record, seconds):
+    started = {"state": "Running", "node": "elsewhere", "started": time.time() - seconds}
+    write_json(str(record.folder / "status.json"), started)
+
+
+def test_the_status_never_goes_back(record):
+    """A job that is listed late, runs, and is not told of any more; its runner is silent, then far ahead."""
+    words = ("", "tbsubmitted", "queueing", "running", "", "suspending", GONE)
+    known = [judging.last_known(record, judged(record, word)) for word in words]
+    assert known == [Status.InQueue] * 3 + [Status.Running] * 4
+    assert judging.last_known(record, judged(record, "recovering")) is Status.InQueue
+    begun(record, 5)
+    assert [judging.last_known(record, judged(record, word)) for word in words] == [Status.Running] * 7
+    assert judged(record, "recovering") is Status.InQueue
+    begun(record, 60)
+    assert judged(record, "queueing") is Status.InQueue  # it was put back
+
+
+@pytest.mark.parametrize(
+    "env, text, words",
+    [
+        ("tunning", "bash: line 1: activate: No such file or directory\n", "failed): bash: line 1: activate: No such"),
+        ("", "bash: line 1: activate: No such file or directory\n", "`source activate`, which must work there"),
+        ("tunning", "exec: /x/python: not found\n", "this Python under the same paths; sco_env_name"),
+        ("", "exec: /x/python: not found\n", None),
+    ],
+)
+def test_a_wrong_environment_is_named(record, env, text, words):
+    Ticket("srun", "space", env=env).write(record)
+    (record.folder / "scheduler.log").write_text(text)
+    assert judged(record, "failed", 9) is Status.Failed
+    reason = record.status()["reason"]
+    assert ("sco_env_name (LAZYLLM_SCO_ENV_NAME)" in reason) is (words is not None) and (words or "") in reason
+    assert f"`source activate {env}`" in reason or not env
+
+
+def test_tickets_of_an_earlier_version_are_read(record):
+    Ticket("srun", "space").write(record)
+    path = record.folder / "sco.json"
+    path.write_text(json.dumps({k: v for k, v in json.loads(path.read_text()).items() if k not in ("nodes", "env")}))
+    assert ticket_of(record) == Ticket("srun", "space", submitter=owner())
+
+
+def test_a_job_of_one_node_has_no_rank(record, monkeypatch):
+    """RANK may be that of the process that submitted it, if the tools pass the environment on."""
+    ran = []
+    monkeypatch.setattr(start, "watch", lambda argv, _: ran.append(argv) or 0)
+    monkeypatch.setattr(start, "address", lambda *_: "127.0.0.1")
+    monkeypatch.setattr(os, "environ", {**os.environ, "RANK": "1"})
+    for nodes in (1, 2):
+        Ticket("srun", "space", nodes=nodes).write(record)
+        start.main(["runner.py", str(record.folder)])
+    assert ran[0] == ["runner.py", str(record.folder)] and ran[1][-2].endswith("worker.py")
+
+
+def test_what_several_processes_return(record):
+    function = call_of("os:getpid", (), {}, sys.executable)
+    for nnode, torchrun in ((1, True), (2, False), (2, True)):
+        assert spread(function, nnode=nnode, nproc=2, torchrun=torchrun, python="/py").to_json()["ranks"] is True
+    assert not spread(function, nnode=1, nproc=1, torchrun=False, python="/py").ranks
+    once = Command((Step(["python", "x.py"], once=True),))
+    assert not spread(once, nnode=2, nproc=1, torchrun=False, python="/py").ranks
+
+
 def test_a_job_whose_runner_never_began_says_why(record):
     (record.folder / "scheduler.log").write_text("ImagePullBackOff: no such image\n")
     assert judged(record, "failed", 9) is Status.Failed
@@ -234,6 +301,17 @@ def scancelled(record, monkeypatch, listed):
     monkeypatch.setattr("lazyllm_launch_sco.stop.PAUSE", 0.0)
     monkeypatch.setattr("lazyllm_launch_sco.srun.Srun.find", lambda *_: listed)
     stop(record, str(record.jobid), backend_of("srun", "space"), force=False)
+
+
+@pytest.mark.parametrize("enough, times", [(0.0, 1), (60.0, 3)])
+def test_a_tool_that_hangs_is_not_asked_three_times_to_stop_a_job(record, monkeypatch, enough, times):
+    asked = []
+    monkeypatch.setattr("lazyllm_launch_sco.stop.PAUSE", 0.0)
+    monkeypatch.setattr("lazyllm_launch_sco.stop.ENOUGH", enough)
+    monkeypatch.setattr("lazyllm_launch_sco.acp.Acp.stop", lambda *_: asked.append(1) or Answer(None, "", "no answer"))
+    with pytest.raises(LauncherError, match="did not cancel job pt-1: no answer"):
+        stop(record, "pt-1", backend_of("acp", "space"), force=False)
+    assert len(asked) == times
 
 
 def test_a_job_whose_submitter_was_killed_is_stopped(named, monkeypatch):

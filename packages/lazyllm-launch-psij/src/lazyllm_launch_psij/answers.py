@@ -26,6 +26,11 @@ STATES = {
 UNKNOWN = re.compile(r"unknown job|is not found|no matching job|invalid job id|has finished", re.IGNORECASE)
 """What the schedulers say of a job that they do not know any more."""
 
+KILLED = re.compile(r"TERM_(FORCE_)?(OWNER|ADMIN)\b")
+"""How LSF's reason begins if a person ended a job."""
+DELETED = 265
+"""The exit status that psij-python takes for a deleted job of PBS."""
+
 
 @dataclass(frozen=True, slots=True)
 class Word:
@@ -38,35 +43,38 @@ class Word:
 def read(executor: Any, name: str, text: str) -> dict[str, Word]:
     """Return {job id: word} of what a status command printed; what cannot be understood is left out."""
     found: dict[str, Word] = {}
-    for piece in _pieces(name, text):
+    for piece, reason in _pieces(name, text):
         try:
             told = executor.parse_status_output(0, piece)
         except Exception:  # noqa: S112 (a job that psij-python cannot read is one that it says nothing about)
             continue
         for jobid, status in told.items():
             if (state := STATES.get(status.state.name)) is not None:
-                found[str(jobid)] = Word(state, str(status.message or ""))
+                state = Status.Cancelled if KILLED.match(reason) else state
+                found[str(jobid)] = Word(state, reason or str(status.message or ""))
     return found
 
 
-def _pieces(name: str, text: str) -> Iterator[str]:
-    """Yield answers about one job each, without the reasons that psij-python stumbles over."""
+def _pieces(name: str, text: str) -> Iterator[tuple[str, str]]:
+    """Yield answers about one job each, and apart from them the reasons that psij-python stumbles over or passes by."""
     if name == "slurm":
         head, *lines = text.splitlines() or [""]
-        for words in (line.split() for line in lines):
+        for words in (line.split(None, 2) for line in lines):
             if len(words) >= 2:  # it knows few reasons, and none with a blank
-                yield f"{head}\n{words[0]} {words[1]} NonZeroExitCode\n"
+                yield f"{head}\n{words[0]} {words[1]} NonZeroExitCode\n", "".join(words[2:]).strip()
         return
     data = _json(text)
     if name == "lsf":
         for entry in data.get("RECORDS") or ():
             if isinstance(entry, dict):  # it looks for a reason's text in the wrong place
                 quiet = dict.fromkeys(("EXIT_REASON", "KILL_REASON", "SUSPEND_REASON"), "")
-                yield json.dumps({"RECORDS": [{**entry, **quiet}]})
+                yield json.dumps({"RECORDS": [{**entry, **quiet}]}), str(entry.get("EXIT_REASON") or "")
         return
     jobs = data.get("Jobs")
     for jobid, entry in (jobs if isinstance(jobs, dict) else {}).items():
-        yield json.dumps({"Jobs": {jobid: entry}})
+        if isinstance(entry, dict) and entry.get("job_state") == "F":
+            entry = {"Exit_status": DELETED, **entry}  # it has none if the job never ran
+        yield json.dumps({"Jobs": {jobid: entry}}), ""
 
 
 def _json(text: str) -> dict[str, Any]:

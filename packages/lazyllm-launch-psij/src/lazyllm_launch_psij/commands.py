@@ -10,7 +10,8 @@ from lazyllm.jobs.tools import Answer
 
 from .schedulers import SCHEDULERS
 
-LIMIT = 20.0
+LIMIT = 10.0
+"""Seconds that a program may take, unless it submits: whoever lists or stops jobs waits for it."""
 KEPT = ("SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_CLUSTERS", "SLURM_JWT")
 FOREIGN = (
     "SLURM_", "SLURMD_", "SQUEUE_", "SCANCEL_", "SBATCH_ARRAY", "SBATCH_WAIT", "PBS_JOB", "PBS_ARRAY", "LSB_JOB",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 from typing import Any
 
 from lazyllm.common.log import LOG
@@ -12,9 +13,10 @@ from lazyllm.jobs import runner
 from lazyllm.jobs.polling import said_since
 from lazyllm.jobs.record import Record
 from lazyllm.jobs.status import Status, state_of
-from lazyllm.jobs.sweep import sweep
+from lazyllm.jobs.sweep import gone, sweep
 
 from .cancel import cancel
+from .hopeless import hopeless
 from .poller import Seen
 from .schedulers import SCHEDULERS
 from .submit import LOG as NODE_LOG
@@ -26,28 +28,52 @@ UNSURE = 60.0
 """Age in seconds from which on a job that its scheduler does not know is believed to be lost."""
 LOST = 10.0
 """Seconds for which the scheduler must have said so."""
-UNKNOWN = "unknown"
-"""Our own word for a job that its scheduler does not know."""
+SURE = 3.0
+"""Seconds for which it must have said why a job can never start: a scheduler that starts has no nodes at first."""
+UNKNOWN, NEVER = "unknown", "never"
+"""Our own words for a job that its scheduler does not know, or can never start."""
+RAN = "psij-ran"
+"""File in the record: the scheduler said that the job runs."""
 
 
-def judge(record: Record, name: str, jobid: str, seen: Seen) -> Status | None:
-    """Return a job's state, or None if its record says it better. An end that only the scheduler knows is written."""
+def judge(record: Record, name: str, jobid: str, seen: Seen) -> Status:
+    """Return a job's state. An end that only the scheduler knows is written."""
     told = record.status()
     state = state_of(told)
     if state.ended:
         return state
-    title, quiet = SCHEDULERS[name].title, seen.asked - said_since(record, seen.status or UNKNOWN)
+    said = _judge(record, told, name, jobid, seen)
+    return (said or state) if told else last_known(record, said)
+
+
+def last_known(record: Record, said: Status | None = None) -> Status:
+    """Return what is `said` of a job whose runner is silent; if nothing is, what was said before, in any process."""
+    ran = record.folder / RAN
+    with suppress(OSError):
+        if said is Status.Running:
+            ran.touch(mode=0o600)
+        elif said is Status.InQueue:
+            ran.unlink(missing_ok=True)
+    return said or (Status.Running if ran.exists() else Status.InQueue)
+
+
+def _judge(record: Record, told: dict[str, Any], name: str, jobid: str, seen: Seen) -> Status | None:
+    never = hopeless(name, seen.message) if seen.status is Status.InQueue else None
+    lasting = seen.asked - said_since(record, NEVER if never else seen.status or UNKNOWN)
+    title = SCHEDULERS[name].title
     if seen.status is None:
-        if age(record) < UNSURE or quiet < LOST:
-            return None if told else Status.InQueue
-        return _end(record, told, Status.Failed, f"{title} no longer knows it, and its runner left no last word")
-    if seen.status is Status.InQueue:
-        if state is Status.Running:
+        if record.stopping and not told:
+            return _end(record, told, Status.Cancelled, "stopped")
+        if age(record) < UNSURE or lasting < LOST:
             return None
-        return _hopeless(record, told, name, jobid, seen.message) or seen.status
+        return _end(record, told, *gone(record, f"{title} no longer knows it, and its runner left no last word"))
+    if seen.status is Status.InQueue:
+        if state_of(told) is Status.Running:
+            return None
+        return _give_up(record, told, name, jobid, never) if never and lasting >= SURE else seen.status
     if not seen.status.ended:
         return seen.status
-    if quiet < LAG:
+    if lasting < LAG and (told or seen.status is not Status.Cancelled):
         return None
     if record.stopping:
         return _end(record, told, Status.Cancelled, "stopped")
@@ -86,21 +112,21 @@ def _last_words(record: Record) -> str:
     return lines[-1][:300] if lines else ""
 
 
-def _hopeless(record: Record, told: dict[str, Any], name: str, jobid: str, message: str) -> Status | None:
-    """End a job that PBS says it can never run."""
-    if not message.lower().startswith("can never run"):
-        return None
+def _give_up(record: Record, told: dict[str, Any], name: str, jobid: str, why: str) -> Status:
+    """End a job that its scheduler will never start, for the reason `why`."""
     try:
         cancel(name, jobid)
     except LauncherError as error:
         LOG.warning("Job %s cannot be cancelled: %s", jobid, error)
-    return _end(record, told, Status.Failed, f"{SCHEDULERS[name].title} would never start it: {message}")
+    return _end(record, told, Status.Failed, f"{SCHEDULERS[name].title} would never start it: {why}")
 
 
 def _end(record: Record, told: dict[str, Any], state: Status, reason: str) -> Status:
     if told.get("node") == _here():
         sweep(record, told)
-    return state_of(record.finish(state, reason))
+    ended = state_of(record.finish(state, reason))
+    record.ask_to_end()  # should it go on, or begin, even so, its runner ends it
+    return ended
 
 
 def _here() -> str:

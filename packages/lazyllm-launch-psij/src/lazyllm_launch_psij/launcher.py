@@ -10,14 +10,14 @@ from lazyllm.errors import InputError, LauncherError
 from lazyllm.jobs.job import Job
 from lazyllm.jobs.launcher import LazyLLMLaunchersBase
 from lazyllm.jobs.record import Record
-from lazyllm.jobs.status import Status
-from lazyllm.jobs.sweep import signal_runner
+from lazyllm.jobs.status import Status, state_of
+from lazyllm.jobs.sweep import here, signal_runner
 from lazyllm.jobs.view import JobView
 
-from .judge import judge, judge_local
+from .judge import judge, judge_local, last_known
 from .poller import poller
 from .schedulers import LOCAL, SCHEDULERS
-from .unsent import NOTE, SUBMITTING, begin, close, given_up, judge_unsent, noted
+from .unsent import NOTE, SUBMITTING, begin, close, given_up, jobid_of, judge_unsent, noted
 from .wishes import Wishes
 
 MARGIN = 60.0
@@ -89,28 +89,33 @@ class PsijLauncher(LazyLLMLaunchersBase):
         lines = directives(name, options + self.wishes.asked(name), queue=self.wishes.queue_of(name), timeout=limit)
         try:
             return submit(name, script(lines, job.runner_argv(), record), job.runner_environment())
-        except BaseException:
+        except BaseException as error:
+            if record.stopping and isinstance(error, LauncherError):
+                close(record)  # whoever stopped it has ended the scheduler's command as well
+                raise LauncherError(f"Job {record.id} was stopped while it was being submitted.") from error
             record.ask_to_end()  # it may have got through even so; its runner will start nothing then
             raise
 
     def query(self, job: JobView) -> Status | None:
         record = job.record
-        if record is None or not (jobid := str(record.jobid or "")):
+        if record is None or not (jobid := jobid_of(record)):
             return None
         if jobid == SUBMITTING:
             return judge_unsent(record)
         name = _executor_of(record)
+        if here(told := record.status()):
+            return state_of(told)  # the scheduler, which may hang, knows nothing better of a runner on this machine
         if name == LOCAL:
             return judge_local(record, jobid)
         seen = poller(name).seen(jobid)
         if seen is None or seen.asked < float(record.data.get("created", 0)):  # nothing yet, or an earlier job's
-            return None if record.status() else Status.InQueue
+            return record.state if record.status() else last_known(record)
         return judge(record, name, jobid, seen)
 
     def expect(self, jobs: Sequence[JobView]) -> None:
         asked: dict[str, list[str]] = {}
         for job in jobs:
-            jobid, name = str(_record(job).jobid), noted(_record(job)).get("executor")
+            jobid, name = jobid_of(_record(job)), noted(_record(job)).get("executor")
             if name in SCHEDULERS and jobid != SUBMITTING:
                 asked.setdefault(str(name), []).append(jobid)
         for name, jobids in asked.items():
@@ -118,7 +123,7 @@ class PsijLauncher(LazyLLMLaunchersBase):
 
     def cancel(self, job: Job, force: bool = False) -> None:
         record = _record(job)
-        jobid, name = str(record.jobid or ""), _executor_of(record)
+        jobid, name = jobid_of(record), _executor_of(record)
         if signal_runner(record.status(), force):
             return
         if jobid == SUBMITTING:
@@ -137,14 +142,14 @@ class PsijLauncher(LazyLLMLaunchersBase):
 
     def watch(self, job: Job, seconds: float) -> bool:
         record = _record(job)
-        name, jobid = _executor_of(record), str(record.jobid)
+        name, jobid = _executor_of(record), jobid_of(record)
         if name == LOCAL or jobid == SUBMITTING:
             return super().watch(job, seconds)
         return poller(name).watch(job, jobid, seconds)
 
     def release(self, job: Job) -> None:
         if job.record and (name := _executor_of(job.record)) != LOCAL:
-            poller(name).leave(str(job.record.jobid))
+            poller(name).leave(jobid_of(job.record))
 
 
 def _executor_of(record: Record) -> str:

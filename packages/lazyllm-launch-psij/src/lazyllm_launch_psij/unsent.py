@@ -45,7 +45,15 @@ def judge_unsent(record: Record) -> Status | None:
     """Return the state of a job for which no id was heard of."""
     if record.status() or not (age(record) > LATE or _never_began(record)):
         return None
-    return state_of(record.finish(*gone(record, "the program that submitted it died meanwhile")))
+    ended = state_of(record.finish(*gone(record, "the program that submitted it died meanwhile")))
+    record.ask_to_end()  # should its scheduler have got it even so, its runner starts nothing
+    return ended
+
+
+def jobid_of(record: Record) -> str:
+    """Return the job's id. A record that was read before its scheduler named one is read again."""
+    jobid = str(record.jobid or "")
+    return str(Record(record.folder).jobid or "") if jobid == SUBMITTING else jobid
 
 
 def close(record: Record) -> None:

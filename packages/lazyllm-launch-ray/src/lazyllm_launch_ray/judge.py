@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import Any
 
 from lazyllm.common.log import LOG
@@ -22,6 +23,8 @@ LAG, LATE = 2.0, 30.0
 have written one, and if it must have."""
 LOST = 60.0
 """Seconds after which a job that the cluster does not know is believed to be lost: a head that restarts takes some."""
+RAN = "ray-ran"
+"""File in the record: Ray said that the job runs."""
 HEEDED = 4.0
 """Seconds in which a runner that lives, wherever it is, finds in its folder that its job is to end."""
 
@@ -52,24 +55,32 @@ def judge(record: Record, api: Api, seen: Seen) -> Status | None:
     wrote = seen.code == 0 or (told and (seen.code or -1) > 0)
     if time.time() - (seen.ended or 0) < (LATE if wrote else LAG):
         return None
-    reason = _why(record, told, asked, seen)
-    return state_of(record.finish(asked, reason))
+    return _end(record, asked, _why(record, told, asked, seen))
+
+
+def last_known(record: Record, said: Status | None = None) -> Status:
+    """Return what is `said` of a job, or else what is known of it: a state never goes back, whichever process asks."""
+    state, ran = record.state, record.folder / RAN
+    if said is Status.Running and state is Status.TBSubmitted:
+        with suppress(OSError):
+            ran.touch(mode=0o600)
+    if said is not None or state is not Status.TBSubmitted:
+        return said or state
+    return Status.Running if ran.exists() else Status.InQueue
 
 
 def _missing(record: Record, told: dict[str, Any], seen: Seen) -> Status | None:
     if here(told) and runner_alive(told):
         return None
     if seen.asked < float(record.data.get("created", 0)):
-        return None if told else Status.InQueue  # the list is older than the job
+        return None  # the list is older than the job
     missed = seen.asked - said_since(record, GONE)
     if record.stopping and (not told or missed >= HEEDED):
         return Status.Cancelled
     if missed < LOST:
-        return None if told else Status.InQueue
+        return None
     what = "its runner left no last word" if told else "it never ran"
-    return state_of(
-        record.finish(Status.Failed, f"Ray no longer knows it, and {what}; perhaps the cluster was restarted")
-    )
+    return _end(record, Status.Failed, f"Ray no longer knows it, and {what}; perhaps the cluster was restarted")
 
 
 def _waiting(record: Record, api: Api, seen: Seen) -> Status:
@@ -78,14 +89,18 @@ def _waiting(record: Record, api: Api, seen: Seen) -> Status:
     limit, waited = note.read(record).get("queue_timeout"), note.age(record)
     if not isinstance(limit, (int, float)) or waited < limit:
         return Status.InQueue
-    found = record.finish(
-        Status.Failed, f"waited {limit:g} s for resources, its queue_timeout; `ray status` shows them"
-    )
+    ended = _end(record, Status.Failed, f"waited {limit:g} s for resources, its queue_timeout; `ray status` shows them")
     try:
         stop(api, record.id)
     except LauncherError as error:
         LOG.warning("Job %s cannot be taken out of Ray's queue: %s", record.id, error.message)
-    return state_of(found)
+    return ended
+
+
+def _end(record: Record, state: Status, reason: str) -> Status:
+    ended = state_of(record.finish(state, reason))
+    record.ask_to_end()  # should it go on, or begin, even so, its runner ends it
+    return ended
 
 
 def _why(record: Record, told: dict[str, Any], state: Status, seen: Seen) -> str:

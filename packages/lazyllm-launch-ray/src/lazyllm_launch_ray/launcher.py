@@ -12,14 +12,14 @@ from lazyllm.jobs.job import Job
 from lazyllm.jobs.launcher import LazyLLMLaunchersBase
 from lazyllm.jobs.record import Record
 from lazyllm.jobs.status import Status, state_of
-from lazyllm.jobs.sweep import signal_runner
+from lazyllm.jobs.sweep import here, signal_runner
 from lazyllm.jobs.view import JobView
 
 from . import address as places
 from . import cluster, note
 from .api import Api, api
 from .carried import carried
-from .judge import judge
+from .judge import judge, last_known
 from .poller import poller
 from .submit import describe, stop, submit
 from .wishes import Wishes
@@ -97,11 +97,11 @@ class RayLauncher(LazyLLMLaunchersBase):
     def query(self, job: JobView) -> Status | None:
         if job.record is None or not job.record.jobid:
             return None
+        if here(told := job.record.status()):
+            return state_of(told)  # Ray, which may hang, knows nothing better of a runner on this machine
         there = self._api(job.record)
         seen = poller(there.url).seen(job.record.id)
-        if seen is None:  # accepted it was, and no runner has said anything yet
-            return None if job.record.status() else Status.InQueue
-        return judge(job.record, there, seen)
+        return last_known(job.record, judge(job.record, there, seen) if seen else None)
 
     def cancel(self, job: Job, force: bool = False) -> None:
         record = _record(job)

@@ -9,7 +9,7 @@ from lazyllm.configs import config, is_secret_variable
 from lazyllm.jobs.command import Command
 from lazyllm.jobs.keys import API_KEY
 
-OWN = ("LAZYLLM_JOB_ID", "LAZYLLM_JOB_DIR", "LAZYLLM_JOB_DETACHED")
+OWN = ("LAZYLLM_JOB_ID", "LAZYLLM_JOB_DIR", "LAZYLLM_JOB_DETACHED", "LAZYLLM_JOB_RANKS")
 """Variables of the job that this process runs in, if it runs in one."""
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import time
+from contextlib import suppress
 from typing import Any
 
 from lazyllm.common.log import LOG
@@ -12,6 +14,7 @@ from lazyllm.jobs.status import Status, state_of
 
 from .backend import Backend, log_of
 from .states import GONE, STATES, Seen
+from .ticket import ticket_of
 
 LAG = 5.0
 """Seconds after a job's end in which its runner's last word may still be on its way through the file system."""
@@ -19,8 +22,16 @@ UNSURE = 60.0
 """Age in seconds from which on a job that SenseCore does not list is believed to be lost: it lists jobs late."""
 LOST = 15.0
 """Seconds for which it must not have been listed."""
+BEHIND = 15.0
+"""Seconds that SenseCore may take to say that a job runs: only later is one believed to be back in the queue."""
+AGAIN = ("restarting", "recovering")
+"""Words that say so themselves."""
+RAN = "sco-ran"
+"""File in the record: SenseCore said that the job runs."""
 TAIL = 1 << 14
 """Bytes of SenseCore's own output that are kept of a job whose runner never said anything."""
+
+ACTIVATE = re.compile(r"\bactivate\b|\bconda\b")
 
 _puzzled: set[tuple[str, str]] = set()
 
@@ -41,8 +52,8 @@ def judge(record: Record, jobid: str, seen: Seen, backend: Backend) -> Status | 
             LOG.warning("Job %s is %r on SenseCore, which says nothing here; it will be asked again.", jobid, seen.word)
         return None
     if not asked.ended:
-        begun_since = float(told.get("started") or 0) > seen.asked
-        return None if begun_since or (asked is Status.Running and told) else asked
+        behind = float(told.get("started") or 0) > seen.asked - (0 if seen.word in AGAIN else BEHIND)
+        return None if told and (behind or asked is not Status.InQueue) else asked
     if lasting < LAG and not (asked is Status.Cancelled and not told):
         return None
     if asked is Status.Done:
@@ -54,12 +65,42 @@ def judge(record: Record, jobid: str, seen: Seen, backend: Backend) -> Status | 
     if told:
         return _end(record, Status.Failed, f"its runner died (SenseCore: {seen.word})")
     _keep_output(record, backend.output(jobid))
-    return _end(
-        record,
-        Status.Failed,
-        f"its runner did not start on the node (SenseCore: {seen.word}); "
-        "the node must see LAZYLLM_HOME and this Python under the same paths",
-    )
+    return _end(record, Status.Failed, _unstarted(record, seen.word))
+
+
+def last_known(record: Record, said: Status | None) -> Status:
+    """Return what is `said` of a job, or else what is known of it: a state never goes back, whichever process asks.
+
+    That a job is (still, or again) about to be submitted says nothing new of it.
+    """
+    state, ran = record.state, record.folder / RAN
+    with suppress(OSError):
+        if said is Status.Running:
+            ran.touch(mode=0o600)
+        elif said is Status.InQueue:
+            ran.unlink(missing_ok=True)
+    if said not in (None, Status.TBSubmitted):
+        return said
+    if state is not Status.TBSubmitted:
+        return state
+    return Status.Running if ran.exists() else Status.InQueue
+
+
+def _unstarted(record: Record, word: str) -> str:
+    """Return why a job failed whose runner never said anything, as far as its output tells."""
+    ticket = ticket_of(record)
+    env = ticket.env if ticket else ""
+    lines = record.log.read_text("utf-8", "replace").splitlines()
+    words = next((line.strip()[:300] for line in reversed(lines) if ACTIVATE.search(line)), "")
+    reason = f"its runner did not start on the node (SenseCore: {word})" + (f": {words}" if words else "")
+    if not words:
+        reason += "; the node must see LAZYLLM_HOME and this Python under the same paths"
+    if env or words:
+        named = f" {env}" if env else ""
+        reason += (
+            f"; sco_env_name (LAZYLLM_SCO_ENV_NAME) has it begin with `source activate{named}`, which must work there"
+        )
+    return reason
 
 
 def _gone(record: Record, told: dict[str, Any], lasting: float) -> Status | None:
@@ -82,4 +123,7 @@ def _keep_output(record: Record, text: str) -> None:
 
 
 def _end(record: Record, state: Status, reason: str) -> Status:
-    return state_of(record.finish(state, reason))
+    ended = state_of(record.finish(state, reason))
+    if ended is Status.Failed:
+        record.ask_to_end()  # should it go on, or begin, even so, its runner ends it
+    return ended

@@ -8,17 +8,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from lazyllm.common.log import LOG
+from lazyllm.configs import config
 from lazyllm.errors import JobError, LauncherError
 from lazyllm.jobs.job import Job
 from lazyllm.jobs.launcher import LazyLLMLaunchersBase
 from lazyllm.jobs.record import Record
 from lazyllm.jobs.status import Status
+from lazyllm.jobs.sweep import here
 from lazyllm.jobs.view import JobView
 
 from . import wishes as checks
 from .backend import Backend, Order, backend_of, detect, log_of
 from .carried import variables, with_secrets
-from .judge import judge
+from .judge import judge, last_known
 from .parse import address_in
 from .poller import PREFIX, ScoPoller, poller
 from .stop import remove, stop, withdraw
@@ -150,7 +152,9 @@ class ScoLauncher(LazyLLMLaunchersBase):
         record, backend = _record(job), self._backend()
         workspace, partition = self.wishes.place()
         steps = spread_steps(job.command) if job.command else 0
-        Ticket(backend.generation, workspace, search_path(record.data["cwd"]), steps).write(record)
+        nodes, env = self.wishes.nnode, str(config["sco_env_name"] or "")
+        paths = search_path(record.data["cwd"])
+        Ticket(backend.generation, workspace, paths, steps, nodes=nodes, env=env).write(record)
         line = script(job.runner_argv(), under_bash=backend.generation == "srun")
         name, mark = PREFIX + record.id, job.runner_environment()
         order = Order(name, line, self.wishes, workspace, partition, record, mark)
@@ -169,20 +173,20 @@ class ScoLauncher(LazyLLMLaunchersBase):
         ticket = ticket_of(record) if record else None
         if record is None or ticket is None or not jobid:
             return None
+        if here(record.status()) and not jobid.startswith(PREFIX):
+            return record.state  # SenseCore, which may hang, knows nothing better of a runner on this machine
         asking = poller(ticket.generation, ticket.workspace)
         seen = asking.seen(jobid)
-        begun = bool(record.status())
         if seen and seen.number and seen.number != jobid:
             record.submitted(seen.number)
-        elif jobid.startswith(PREFIX) and not begun and not record.stopping:
+        elif jobid.startswith(PREFIX) and not record.status() and not record.stopping:
             refused = asking.backend.refusal(record)
             if refused:
                 record.finish(Status.Failed, f"not started: {refused.message}")
+                record.ask_to_end()  # should it be there even so, it starts nothing
                 return Status.Failed
         told = judge(record, seen.number or jobid, seen, asking.backend) if seen and seen.word else None
-        if told is None and begun:
-            return record.state
-        return told or Status.InQueue  # it was accepted, and no runner has said anything yet
+        return last_known(record, told)
 
     def expect(self, jobs: Sequence[JobView]) -> None:
         asked: dict[ScoPoller, list[str]] = {}

@@ -22,6 +22,8 @@ from .trouble import complaint
 
 TRIES, PAUSE = 3, 0.5
 """How often a job's end is asked for, and the seconds between two times."""
+ENOUGH = 8.0
+"""Seconds after which it is not asked for once more: the tools hang."""
 AFTER = 5.0
 """Seconds after its end that a job's entry is removed: SenseCore sees the end later than its runner."""
 LATER = 'sleep "$0"; exec "$@"'
@@ -55,8 +57,10 @@ def stop(record: Record, jobid: str, backend: Backend, force: bool) -> None:
 def _ask(record: Record, jobid: str, backend: Backend) -> LauncherError | None:
     """Ask until it is accepted; else return what was wrong."""
     what = f"SenseCore did not cancel job {jobid}"
-    answer = Answer(None, "", "it is not listed (yet)")
+    answer, begun = Answer(None, "", "it is not listed (yet)"), time.monotonic()
     for n in range(TRIES):
+        if n and time.monotonic() - begun > ENOUGH:
+            break
         if n:
             time.sleep(PAUSE)
         if record.state.ended:

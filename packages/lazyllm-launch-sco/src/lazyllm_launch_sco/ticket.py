@@ -22,13 +22,18 @@ START = str(Path(__file__).with_name("node") / "start.py")
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """Which tools and workspace a job went to; folders that its Python looks in; steps that every node runs; who."""
+    """Which tools and workspace a job went to; folders that its Python looks in; steps that every node runs; who.
+
+    `nodes` is 0, and `env` (sco_env_name) empty, in records of an earlier version.
+    """
 
     generation: str
     workspace: str
     pythonpath: tuple[str, ...] = ()
     spread: int = 0
     submitter: dict[str, Any] = field(default_factory=owner)
+    nodes: int = 0
+    env: str = ""
 
     def write(self, record: Record) -> None:
         runner.write_json(str(record.folder / FILE), asdict(self))
@@ -39,7 +44,8 @@ def ticket_of(record: Record) -> Ticket | None:
     try:
         data = json.loads((record.folder / FILE).read_bytes())
         who = dict(data.get("submitter") or {})
-        return Ticket(data["generation"], data["workspace"], tuple(data["pythonpath"]), data["spread"], who)
+        more = data.get("nodes", 0), str(data.get("env") or "")
+        return Ticket(data["generation"], data["workspace"], tuple(data["pythonpath"]), data["spread"], who, *more)
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

@@ -44,7 +44,8 @@ def spread(command: Command, *, nnode: int, nproc: int, torchrun: bool, python: 
         return command
     steps = tuple(_torchrun(step, nnode, nproc) if torchrun else step for step in command.steps)
     rendezvous = torchrun and nnode == 1 and not all(step.once for step in steps)
-    plain = replace(command, steps=steps, ports={**({RENDEZVOUS: None} if rendezvous else {}), **command.ports})
+    ports = {**({RENDEZVOUS: None} if rendezvous else {}), **command.ports}
+    plain = replace(command, steps=steps, ports=ports, ranks=not all(step.once for step in steps))
     if nnode == 1:
         return plain
     led, number = [], 0

@@ -19,10 +19,8 @@ LOOK = 0.5
 """Seconds between two looks at the wish to end the job, which is a file in its folder."""
 
 
-def environment(folder: str, environ: dict[str, str]) -> None:
+def environment(told: dict, environ: dict[str, str]) -> None:  # type: ignore[type-arg]
     """Give `environ` what the job was promised: the working folder for Python, and ~/.local/bin."""
-    with open(os.path.join(folder, "sco.json")) as file:
-        told = json.load(file)
     paths = [*told["pythonpath"], *environ.get("PYTHONPATH", "").split(os.pathsep)]
     environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(path for path in paths if path))
     local = os.path.join(os.path.expanduser("~"), ".local", "bin")
@@ -74,8 +72,11 @@ def watch(argv: list[str], folder: str) -> int:
 
 def main(argv: list[str]) -> int:
     folder, runner = argv[-1], argv[-2]
-    environment(folder, os.environ)  # type: ignore[arg-type]
-    if os.environ.get("RANK", "0") not in ("", "0"):
+    with open(os.path.join(folder, "sco.json")) as file:
+        told = json.load(file)
+    environment(told, os.environ)  # type: ignore[arg-type]
+    alone = told.get("nodes") == 1  # then RANK, if there is any, was somebody else's
+    if not alone and os.environ.get("RANK", "0") not in ("", "0"):
         worker = os.path.join(os.path.dirname(os.path.abspath(__file__)), "worker.py")
         return watch([sys.executable, "-I", "-S", worker, folder], folder)
     print("LAZYLLMIP %s" % address(folder, runner), flush=True)

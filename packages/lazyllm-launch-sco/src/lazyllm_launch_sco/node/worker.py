@@ -79,6 +79,7 @@ class Worker:
         added = dict(self.job.get("env") or {})
         added.update(read(os.path.join(self.folder, "secrets.json")))
         added.update(LAZYLLM_JOB_ID=self.job["id"], LAZYLLM_JOB_DIR=self.folder, LAZYLLM_JOB_DETACHED=self.job["id"])
+        added.update(LAZYLLM_JOB_RANKS="1")  # of what all nodes return, the first one's value counts
         named = {
             key.encode("utf-8", "surrogateescape"): text.encode("utf-8", "surrogateescape")
             for key, text in added.items()
