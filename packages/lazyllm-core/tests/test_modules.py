@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -247,6 +248,7 @@ def test_stop_words_of_a_prompter_end_an_answer(echo: Any, double: Any) -> None:
 def test_unknown_arguments_are_named() -> None:
     with pytest.raises(InputError, match=r"UrlModule has no argument 'steam'\. Did you mean 'stream'"):
         UrlModule("http://127.0.0.1:1/v1", steam=True)  # type: ignore[call-arg]
+    assert str(inspect.signature(JsonFormatter)) == "(selector: 'str | None' = None) -> 'None'"
     with pytest.raises(TypeError, match=r"no argument 'seletor'\. Did you mean 'selector'"):
         JsonFormatter(seletor="[0]")  # type: ignore[call-arg]
 

@@ -157,10 +157,12 @@ class JobView:
         if (state := state_of(self._status)).ended:
             return state
         asked = self._asked()
-        if asked is None or not asked.ended:
-            return asked or state
-        self._status = settle(record)  # the runner may have written its last word meanwhile
-        if not state_of(self._status).ended:
+        if asked is None and self.launcher.notified:
+            return state
+        if asked is not None and not asked.ended:
+            return asked
+        self._status = settle(record)  # the runner may have written a word meanwhile, its last one too
+        if asked is not None and not state_of(self._status).ended:
             self._status = self._end_as(asked)
         return state_of(self._status)
 

@@ -17,6 +17,11 @@ T = TypeVar("T")
 class Checked(ABCMeta):
     """The type of classes whose constructors answer arguments that they do not take with an `ArgumentError`."""
 
+    @property
+    def __signature__(cls) -> inspect.Signature | None:
+        """What `inspect.signature` and `help` show: the constructor's arguments, not those of `__call__`."""
+        return _signature(cls)
+
     def __call__(cls: type[T], *args: Any, **kw: Any) -> T:
         try:
             return super().__call__(*args, **kw)  # type: ignore[misc, no-any-return]

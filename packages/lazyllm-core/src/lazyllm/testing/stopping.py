@@ -65,7 +65,7 @@ class StoppingTests(LauncherTests):
         launcher.grace = 0.5
         job = launcher.makejob([sys.executable, "-c", LIVES_ON])
         job.start()
-        pids = [int(pid) for pid in self.until(lambda: job.output().splitlines())[0].split()]
+        pids = [int(pid) for pid in self.until(lambda: job.output().endswith("\n") and job.output().split())]
         assert len(pids) == 2 and all(runner.token(pid) for pid in pids)
         job.stop()
         assert job.status is Status.Cancelled and [pid for pid in pids if runner.token(pid)] == []
