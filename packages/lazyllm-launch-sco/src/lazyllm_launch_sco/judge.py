@@ -71,7 +71,7 @@ def judge(record: Record, jobid: str, seen: Seen, backend: Backend) -> Status | 
 def last_known(record: Record, said: Status | None) -> Status:
     """Return what is `said` of a job, or else what is known of it: a state never goes back, whichever process asks.
 
-    That a job is (still, or again) about to be submitted says nothing new of it.
+    But for SenseCore's own words "tbsubmitted" and "suspending", which stand for TBSubmitted.
     """
     state, ran = record.state, record.folder / RAN
     with suppress(OSError):
@@ -79,7 +79,7 @@ def last_known(record: Record, said: Status | None) -> Status:
             ran.touch(mode=0o600)
         elif said is Status.InQueue:
             ran.unlink(missing_ok=True)
-    if said not in (None, Status.TBSubmitted):
+    if said is not None:
         return said
     if state is not Status.TBSubmitted:
         return state
