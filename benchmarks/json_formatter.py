@@ -33,12 +33,14 @@ HOSTILE = {
 }
 
 
-def seconds(call: Callable[[], Any], repeats: int) -> float:
-    best = float("inf")
+def seconds(*calls: Callable[[], Any], repeats: int) -> list[float]:
+    """Return the shortest time of each call; they take turns, so that a machine's moods meet all of them."""
+    best = [float("inf")] * len(calls)
     for _ in range(repeats):
-        start = time.perf_counter()
-        call()
-        best = min(best, time.perf_counter() - start)
+        for number, call in enumerate(calls):
+            start = time.perf_counter()
+            call()
+            best[number] = min(best[number], time.perf_counter() - start)
     return best
 
 
@@ -52,9 +54,7 @@ def fails(answer: str) -> None:
 
 def main() -> int:
     form = JsonFormatter()
-    loads = seconds(lambda: json.loads(CLEAN), 15)
-    print(f"{'a ' + str(round(len(CLEAN) / 1e6, 2)) + ' MB answer':34}{'ms':>8}{'share of json.loads':>22}")
-    print(f"{'json.loads':34}{loads * 1e3:8.1f}{'100 %':>22}")
+    print(f"{'a ' + str(round(len(CLEAN) / 1e6, 2)) + ' MB answer':34}{'ms':>8}{'json.loads':>12}{'share':>8}")
     answers = {
         "clean": CLEAN,
         "prose and a fence around": f"Here you {{are}}, see [a]:\n```json\n{CLEAN}\n```\nDone.",
@@ -63,16 +63,17 @@ def main() -> int:
     missed = 0
     for name, answer in answers.items():
         chosen = JsonFormatter("[:][title]") if "selector" in name else form
-        took = seconds(lambda f=chosen, a=answer: f(a), 15)  # type: ignore[misc]
+        took, loads = seconds(lambda f=chosen, a=answer: f(a), lambda: json.loads(CLEAN), repeats=15)  # type: ignore[misc]
         missed += loads / took < 0.6
-        print(f"{name:34}{took * 1e3:8.1f}{loads / took * 100:20.0f} %")
+        print(f"{name:34}{took * 1e3:8.1f}{loads * 1e3:12.1f}{loads / took * 100:6.0f} %")
     print(f"\n{'hostile answer of':34}{'100 kB, ms':>12}{'1 MB, ms':>12}{'growth':>8}")
     for name, piece in HOSTILE.items():
-        small, large = (seconds(lambda n=n, p=piece: fails("[" + p * (n // len(p))), 3) for n in (10**5, 10**6))  # type: ignore[misc]
+        sizes = (10**5 // len(piece), 10**6 // len(piece))
+        small, large = seconds(*(lambda n=n, p=piece: fails("[" + p * n) for n in sizes), repeats=3)  # type: ignore[misc]
         missed += large > 30 * max(small, 1e-3)
         print(f"{name:34}{small * 1e3:12.1f}{large * 1e3:12.1f}{large / small:8.1f}")
     many = "[1] " * 250_000
-    print(f"{'250,000 small values':34}{'':12}{seconds(lambda: form(many), 3) * 1e3:12.1f}")
+    print(f"{'250,000 small values':34}{'':12}{seconds(lambda: form(many), repeats=3)[0] * 1e3:12.1f}")
     return 1 if missed else 0
 
 
