@@ -162,7 +162,7 @@ def test_forgotten_jobs_cost_one_question(slurm, number):
     slurm["sacct"] = Answer(0, "100|COMPLETED|0:0|2026-11-22T16:40:48|t-k1\n")
     poller.expect(jobids)
     assert [poller.seen(jobid).word for jobid in jobids] == ["COMPLETED"] + ["GONE"] * (number - 1)
-    assert [argv[0] for argv in slurm.asked] == ["squeue", "sacct"]
+    assert [argv[0] for argv in slurm.asked] == ["squeue", "sacct"] and poller.queries == 2
     assert {*slurm.asked[1][5].split(",")} == {*jobids}
 
 

@@ -37,6 +37,8 @@ class SlurmPoller(Poller):
         self._answered = False
         self._cancelled: set[str] = set()
         self._left: dict[str, float] = {}
+        self.queries = 0
+        """Lists asked for, of the queue and of the accounting."""
 
     def seen(self, jobid: str) -> Seen | None:
         """Return a job as it was seen last; None if it cannot be told."""
@@ -64,6 +66,7 @@ class SlurmPoller(Poller):
         asked = time.time()
         user = str(os.getuid())
         argv = ("squeue", "--noheader", "--all", "--states=all", "--user", user, "-O", layout(JOB_FIELDS))
+        self.queries += 1
         answer = ask(argv)
         self._answered = answer is not None and answer.ok
         if answer is None or not answer.ok:
@@ -83,6 +86,7 @@ class SlurmPoller(Poller):
         if not missing or not self._answered:
             return
         numbers = [jobid for jobid in missing if jobid.isdecimal()]
+        self.queries += bool(numbers)
         told = _account(numbers) if numbers else Answer(0, "")
         if told.code is None or (not told.ok and re.search(FALTERING, told.words, re.I)):
             return
