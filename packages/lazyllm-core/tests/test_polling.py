@@ -11,8 +11,9 @@ from lazyllm.configs import is_secret_variable
 from lazyllm.errors import LauncherError
 from lazyllm.jobs import runner, tools
 from lazyllm.jobs.keys import is_private
-from lazyllm.jobs.polling import Poller, said_since
+from lazyllm.jobs.polling import Poller, last_known, said_since
 from lazyllm.jobs.record import Record
+from lazyllm.jobs.status import Status
 
 
 class Counting(Poller):
@@ -101,6 +102,16 @@ def test_since_when_a_word_is_said_is_known_to_all_processes(tmp_path):
     for damaged in ("", "[]", '{"word": "GONE"}', '{"word": "GONE", "since": "x"}', '{"word": "GONE", "since": 9e99}'):
         (tmp_path / "said.json").write_text(damaged)
         assert abs(said_since(record, "GONE") - time.time()) < 5
+
+
+def test_a_state_never_goes_back(tmp_path):
+    def known(said=None):
+        return last_known(Record(tmp_path), said)  # as another process would
+
+    assert [known(), known(Status.Running), known()] == [Status.InQueue, Status.Running, Status.Running]
+    assert [known(Status.InQueue), known()] == [Status.InQueue] * 2  # put back, says the scheduler itself
+    runner.write_json(str(tmp_path / "status.json"), {"state": "Running"})
+    assert [known(), known(Status.Pending), known()] == [Status.Running, Status.Pending, Status.Running]
 
 
 def test_a_program_that_hangs_is_ended_with_its_children(tmp_path):

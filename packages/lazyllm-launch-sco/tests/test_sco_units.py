@@ -12,6 +12,7 @@ from lazyllm.errors import LauncherError
 from lazyllm.jobs.command import Command, Ref, Service, Step
 from lazyllm.jobs.function import call_of
 from lazyllm.jobs.naming import text_of
+from lazyllm.jobs.polling import last_known
 from lazyllm.jobs.record import create, owner
 from lazyllm.jobs.runner import write_json
 from lazyllm.jobs.status import Status
@@ -199,12 +200,12 @@ def begun(record, seconds):
 def test_the_status_never_goes_back(record):
     """A job that is listed late, runs, and is not told of any more; its runner is silent, then far ahead."""
     words = ("", "tbsubmitted", "queueing", "running", "", "suspending", GONE)
-    known = [judging.last_known(record, judged(record, word)) for word in words]
+    known = [last_known(record, judged(record, word)) for word in words]
     waits, early, runs = Status.InQueue, Status.TBSubmitted, Status.Running
     assert known == [waits, early, waits, runs, runs, early, runs], "but for SenseCore's own words for TBSubmitted"
-    assert judging.last_known(record, judged(record, "recovering")) is Status.InQueue
+    assert last_known(record, judged(record, "recovering")) is Status.InQueue
     begun(record, 5)
-    assert [judging.last_known(record, judged(record, word)) for word in words] == [Status.Running] * 7
+    assert [last_known(record, judged(record, word)) for word in words] == [Status.Running] * 7
     assert judged(record, "recovering") is Status.InQueue
     begun(record, 60)
     assert judged(record, "queueing") is Status.InQueue  # it was put back

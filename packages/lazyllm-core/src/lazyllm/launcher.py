@@ -8,6 +8,7 @@ from typing import Any
 from .jobs.job import Job
 from .jobs.launcher import LazyLLMLaunchersBase
 from .jobs.status import Status
+from .registry.classes import class_finder
 
 __all__ = ["Job", "LazyLLMLaunchersBase", "RemoteLauncher", "Status", "resolve_launcher"]
 
@@ -70,7 +71,4 @@ def _make(
     return made
 
 
-def __getattr__(name: str) -> Any:
-    from .registry import component_by_class_name
-
-    return component_by_class_name(name, __name__)
+__getattr__ = class_finder(__name__)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import time
-from contextlib import suppress
 from typing import Any
 
 from lazyllm.common.log import LOG
 from lazyllm.errors import LauncherError
 from lazyllm.jobs import runner
-from lazyllm.jobs.polling import said_since
+from lazyllm.jobs.polling import last_known, said_since
 from lazyllm.jobs.record import Record
 from lazyllm.jobs.status import Status, state_of
 from lazyllm.jobs.sweep import gone, sweep
@@ -32,29 +31,14 @@ SURE = 3.0
 """Seconds for which it must have said why a job can never start: a scheduler that starts has no nodes at first."""
 UNKNOWN, NEVER = "unknown", "never"
 """Our own words for a job that its scheduler does not know, or can never start."""
-RAN = "psij-ran"
-"""File in the record: the scheduler said that the job runs."""
 
 
 def judge(record: Record, name: str, jobid: str, seen: Seen) -> Status:
     """Return a job's state. An end that only the scheduler knows is written."""
     told = record.status()
-    state = state_of(told)
-    if state.ended:
+    if (state := state_of(told)).ended:
         return state
-    said = _judge(record, told, name, jobid, seen)
-    return (said or state) if told else last_known(record, said)
-
-
-def last_known(record: Record, said: Status | None = None) -> Status:
-    """Return what is `said` of a job whose runner is silent; if nothing is, what was said before, in any process."""
-    ran = record.folder / RAN
-    with suppress(OSError):
-        if said is Status.Running:
-            ran.touch(mode=0o600)
-        elif said is Status.InQueue:
-            ran.unlink(missing_ok=True)
-    return said or (Status.Running if ran.exists() else Status.InQueue)
+    return last_known(record, _judge(record, told, name, jobid, seen))
 
 
 def _judge(record: Record, told: dict[str, Any], name: str, jobid: str, seen: Seen) -> Status | None:

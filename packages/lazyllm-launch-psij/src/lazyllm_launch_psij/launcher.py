@@ -9,12 +9,13 @@ from typing import Any
 from lazyllm.errors import InputError, LauncherError
 from lazyllm.jobs.job import Job
 from lazyllm.jobs.launcher import LazyLLMLaunchersBase
+from lazyllm.jobs.polling import last_known
 from lazyllm.jobs.record import Record
 from lazyllm.jobs.status import Status, state_of
 from lazyllm.jobs.sweep import here, signal_runner
 from lazyllm.jobs.view import JobView
 
-from .judge import judge, judge_local, last_known
+from .judge import judge, judge_local
 from .poller import poller
 from .schedulers import LOCAL, SCHEDULERS
 from .unsent import NOTE, SUBMITTING, begin, close, given_up, jobid_of, judge_unsent, noted
@@ -109,7 +110,7 @@ class PsijLauncher(LazyLLMLaunchersBase):
             return judge_local(record, jobid)
         seen = poller(name).seen(jobid)
         if seen is None or seen.asked < float(record.data.get("created", 0)):  # nothing yet, or an earlier job's
-            return record.state if record.status() else last_known(record)
+            return last_known(record)
         return judge(record, name, jobid, seen)
 
     def expect(self, jobs: Sequence[JobView]) -> None:

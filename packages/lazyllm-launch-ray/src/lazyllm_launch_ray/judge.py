@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from contextlib import suppress
 from typing import Any
 
 from lazyllm.common.log import LOG
@@ -23,8 +22,6 @@ LAG, LATE = 2.0, 30.0
 have written one, and if it must have."""
 LOST = 60.0
 """Seconds after which a job that the cluster does not know is believed to be lost: a head that restarts takes some."""
-RAN = "ray-ran"
-"""File in the record: Ray said that the job runs."""
 HEEDED = 4.0
 """Seconds in which a runner that lives, wherever it is, finds in its folder that its job is to end."""
 
@@ -56,17 +53,6 @@ def judge(record: Record, api: Api, seen: Seen) -> Status | None:
     if time.time() - (seen.ended or 0) < (LATE if wrote else LAG):
         return None
     return _end(record, asked, _why(record, told, asked, seen))
-
-
-def last_known(record: Record, said: Status | None = None) -> Status:
-    """Return what is `said` of a job, or else what is known of it: a state never goes back, whichever process asks."""
-    state, ran = record.state, record.folder / RAN
-    if said is Status.Running and state is Status.TBSubmitted:
-        with suppress(OSError):
-            ran.touch(mode=0o600)
-    if said is not None or state is not Status.TBSubmitted:
-        return said or state
-    return Status.Running if ran.exists() else Status.InQueue
 
 
 def _missing(record: Record, told: dict[str, Any], seen: Seen) -> Status | None:

@@ -10,6 +10,7 @@ from lazyllm.common.log import LOG
 from lazyllm.errors import InputError, LauncherError
 from lazyllm.jobs.job import Job
 from lazyllm.jobs.launcher import LazyLLMLaunchersBase
+from lazyllm.jobs.polling import last_known
 from lazyllm.jobs.record import Record
 from lazyllm.jobs.status import Status, state_of
 from lazyllm.jobs.sweep import here, signal_runner
@@ -19,7 +20,7 @@ from . import address as places
 from . import cluster, note
 from .api import Api, api
 from .carried import carried
-from .judge import judge, last_known
+from .judge import judge
 from .poller import poller
 from .submit import describe, stop, submit
 from .wishes import Wishes

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import time
-from contextlib import suppress
 from typing import Any
 
 from lazyllm.common.log import LOG
@@ -26,8 +25,6 @@ BEHIND = 15.0
 """Seconds that SenseCore may take to say that a job runs: only later is one believed to be back in the queue."""
 AGAIN = ("restarting", "recovering")
 """Words that say so themselves."""
-RAN = "sco-ran"
-"""File in the record: SenseCore said that the job runs."""
 TAIL = 1 << 14
 """Bytes of SenseCore's own output that are kept of a job whose runner never said anything."""
 
@@ -66,24 +63,6 @@ def judge(record: Record, jobid: str, seen: Seen, backend: Backend) -> Status | 
         return _end(record, Status.Failed, f"its runner died (SenseCore: {seen.word})")
     _keep_output(record, backend.output(jobid))
     return _end(record, Status.Failed, _unstarted(record, seen.word))
-
-
-def last_known(record: Record, said: Status | None) -> Status:
-    """Return what is `said` of a job, or else what is known of it: a state never goes back, whichever process asks.
-
-    But for SenseCore's own words "tbsubmitted" and "suspending", which stand for TBSubmitted.
-    """
-    state, ran = record.state, record.folder / RAN
-    with suppress(OSError):
-        if said is Status.Running:
-            ran.touch(mode=0o600)
-        elif said is Status.InQueue:
-            ran.unlink(missing_ok=True)
-    if said is not None:
-        return said
-    if state is not Status.TBSubmitted:
-        return state
-    return Status.Running if ran.exists() else Status.InQueue
 
 
 def _unstarted(record: Record, word: str) -> str:

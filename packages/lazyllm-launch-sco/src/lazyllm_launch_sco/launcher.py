@@ -12,6 +12,7 @@ from lazyllm.configs import config
 from lazyllm.errors import JobError, LauncherError
 from lazyllm.jobs.job import Job
 from lazyllm.jobs.launcher import LazyLLMLaunchersBase
+from lazyllm.jobs.polling import last_known
 from lazyllm.jobs.record import Record
 from lazyllm.jobs.status import Status
 from lazyllm.jobs.sweep import here
@@ -20,7 +21,7 @@ from lazyllm.jobs.view import JobView
 from . import wishes as checks
 from .backend import Backend, Order, backend_of, detect, log_of
 from .carried import variables, with_secrets
-from .judge import judge, last_known
+from .judge import judge
 from .parse import address_in
 from .poller import PREFIX, ScoPoller, poller
 from .stop import remove, stop, withdraw

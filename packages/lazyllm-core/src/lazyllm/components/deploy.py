@@ -12,6 +12,7 @@ from ..configs import Mode, config
 from ..errors import InputError, ModelError
 from ..jobs.command import Command
 from ..jobs.keys import API_KEY
+from ..registry.classes import class_finder
 from .core import ComponentBase
 from .finetune import MERGE_FOLDER
 from .keywords import merge_keywords
@@ -184,10 +185,4 @@ class LazyLLMDeployBase(ComponentBase):
         return self.geturl(job)
 
 
-def __getattr__(name: str) -> Any:
-    """Find a plugin's class by its name."""
-    if name.startswith("_"):
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from ..registry import component_by_class_name
-
-    return component_by_class_name(name, __name__)
+__getattr__ = class_finder(__name__)

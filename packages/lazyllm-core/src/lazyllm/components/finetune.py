@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..errors import InputError
 from ..jobs.command import Command
+from ..registry.classes import class_finder
 from .core import ComponentBase
 from .keywords import merge_keywords
 from .paths import LORA_FOLDER as LORA_FOLDER
@@ -117,10 +118,4 @@ class LazyLLMFinetuneBase(ComponentBase):
         return job.return_value
 
 
-def __getattr__(name: str) -> Any:
-    """Find a plugin's class by its name."""
-    if name.startswith("_"):
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from ..registry import component_by_class_name
-
-    return component_by_class_name(name, __name__)
+__getattr__ = class_finder(__name__)

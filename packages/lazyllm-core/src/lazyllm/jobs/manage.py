@@ -63,9 +63,9 @@ def _infos(found: Iterable[tuple[Record, dict[str, Any]]]) -> list[JobInfo]:
     return [_info(record, asked.get(record.id) or (state_of(status), status)) for record, status in settled]
 
 
-def _is_far(record: Record, status: Mapping[str, Any]) -> bool:
+def _is_far(record: Record, status: dict[str, Any]) -> bool:
     """Say whether only its launcher can tell how a job stands: it has not ended, and nothing of it is here."""
-    return not state_of(status).ended and bool(record.jobid) and (not status or not here(dict(status)))
+    return not state_of(status).ended and bool(record.jobid) and (not status or not here(status))
 
 
 def _ask(found: Iterable[Record]) -> dict[str, tuple[Status, dict[str, Any]]]:

@@ -14,6 +14,7 @@ from ..common.log import LOG
 from .job import Job
 from .record import Record
 from .runner import write_json
+from .status import Status
 
 FRESH = 0.4
 """Seconds for which an answer is good enough for somebody who waits for it."""
@@ -165,6 +166,22 @@ def said_since(record: Record, word: str) -> float:
     with suppress(OSError):
         write_json(str(path), {"word": word, "since": now})
     return now
+
+
+def last_known(record: Record, said: Status | None = None) -> Status:
+    """Return what a scheduler has `said` of a job; if nothing, what is known of it, so that no state goes back.
+
+    As long as its runner is silent, whether it was said to run is kept in the record's folder, for all processes.
+    """
+    state, ran = record.state, record.folder / "ran"
+    if state is not Status.TBSubmitted:
+        return said or state
+    with suppress(OSError):
+        if said is Status.Running:
+            ran.touch(mode=0o600)
+        elif said is Status.InQueue:
+            ran.unlink(missing_ok=True)
+    return said or (Status.Running if ran.exists() else Status.InQueue)
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from ..errors import MissingPluginError
@@ -23,6 +24,17 @@ def component_by_class_name(name: str, module: str = "lazyllm") -> Any:
             f"{name} needs the plugin {distribution}, which is not installed.", hint=install(distribution)
         )
     raise AttributeError(f"module {module!r} has no attribute {name!r}")
+
+
+def class_finder(module: str) -> Callable[[str], Any]:
+    """Return a `__getattr__` for `module`, by which plugins' classes are found there under their historic place."""
+
+    def __getattr__(name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(f"module {module!r} has no attribute {name!r}")
+        return component_by_class_name(name, module)
+
+    return __getattr__
 
 
 def class_names() -> set[str]:
