@@ -16,6 +16,8 @@ from lazyllm.cli.keywords import parse
 from lazyllm.components import LazyLLMDeployBase, LazyLLMFinetuneBase
 from lazyllm.errors import InputError
 from lazyllm.jobs.command import Command, Ref, Service, Step
+from lazyllm.jobs.job import Job
+from lazyllm.jobs.launcher import LazyLLMLaunchersBase
 
 
 class ToyFinetune(LazyLLMFinetuneBase):
@@ -33,6 +35,20 @@ class ToyDeploy(LazyLLMDeployBase):
     def cmd(self, finetuned_model: Any = None, base_model: Any = None) -> Command:
         argv = ("toy-serve", self.find_model(finetuned_model, base_model), Ref("host"), Ref("port", "port"))
         return Command((Step(argv, "serve"),), ports={"port": self.kw["port"]}, service=Service())
+
+
+class QueuedLauncher(LazyLLMLaunchersBase):
+    def submit(self, job: Job) -> str:
+        raise AssertionError("a dry run starts nothing")
+
+    def submission(self, job: Job) -> str:
+        return f"queue {job.runner_argv()[-1]}"
+
+    def query(self, job: Any) -> None:
+        return None
+
+    def cancel(self, job: Job, force: bool = False) -> None:
+        pass
 
 
 @pytest.fixture
@@ -82,6 +98,12 @@ def test_a_dry_run_shows_the_command_and_starts_nothing(
     assert json.loads(capfd.readouterr().out)["argv"] == [["toy-serve", model, "<host>", "<port>"]]
     assert run(["deploy", model, "--engine", "toy", "--port", "21000", "--dry-run"]) == 0
     assert capfd.readouterr().out == f"toy-serve '{model}' <host> 21000\n"
+    args = ["deploy", model, "--engine", "toy", "--launcher", "queued", "--dry-run"]
+    assert run(args) == 0
+    handed = f"submitted to launchers.queued by:\nqueue {lazyllm_home}/jobs/JOB"
+    assert capfd.readouterr().out == f"toy-serve '{model}' <host> <port>\n\n{handed}\n"
+    assert run([*args, "--json"]) == 0
+    assert json.loads(capfd.readouterr().out)["submission"] == f"queue {lazyllm_home}/jobs/JOB"
     monkeypatch.setenv("LAZYLLM_MODE", "display")
     assert run(["deploy", model, "--engine", "toy"]) == 0
     assert capfd.readouterr().out == f"toy-serve '{model}' <host> <port>\n"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -33,6 +35,19 @@ class TestPsijPbs(LauncherConformance):
 class TestPsijLsf(LauncherConformance):
     def make(self, **kw):
         return PsijLauncher("lsf", "normal", ncpus=2, ngpus=1, account="mine", **kw)
+
+
+@pytest.mark.parametrize("name", ["pbs", "lsf", "pbs_classic"])
+def test_the_submission_that_is_shown_is_the_one_that_is_made(name, monkeypatch):
+    given = []
+    real = submission.run
+    monkeypatch.setattr(submission, "run", lambda *a, **kw: given.append((a[1], kw["stdin"])) or real(*a, **kw))
+    job = PsijLauncher(name, "normal" if name == "lsf" else "batch", sync=False).makejob(["echo", "it's"])
+    line, _, text = job.submission().partition("\n")
+    job.start()
+    ((argv, script),) = given
+    assert f"{line}\n{re.sub(r'JOB', job.id, text)}" == f"{shlex.join(argv)} <<'EOF'\n{script}EOF"
+    job.wait()
 
 
 @pytest.mark.parametrize("name", ["pbs", "lsf"])

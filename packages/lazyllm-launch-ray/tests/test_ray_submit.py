@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import time
 from pathlib import Path
@@ -41,6 +42,17 @@ def test_what_ray_gets(double: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     assert body["entrypoint_resources"] == {"a100": 1}
     assert "hidden" not in json.dumps(body)
     assert "hidden" not in (job.record.folder / "job.json").read_text() + (job.record.folder / "ray.json").read_text()
+
+
+def test_the_submission_that_is_shown_is_the_one_that_is_made(double: Any) -> None:
+    launcher = RayLauncher(double.url, 2, sync=False)
+    job = launcher.makejob(["echo", "it's"])
+    line, _, body = job.submission().partition("\n")
+    assert line == f"POST {double.url}/api/jobs/" and not double.bodies
+    job.start()
+    assert json.loads(re.sub(r"\bJOB\b", str(job.id), body)) == double.bodies[0]
+    away = RayLauncher("http://127.0.0.1:9", 2).makejob(["true"]).submission()
+    assert json.loads(away.partition("\n")[2])["entrypoint_num_gpus"] == 2
 
 
 @pytest.mark.parametrize("lost", [1, 2])

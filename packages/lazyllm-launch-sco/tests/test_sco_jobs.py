@@ -2,6 +2,8 @@
 
 import logging
 import os
+import re
+import shlex
 import sys
 import time
 from pathlib import Path
@@ -24,6 +26,16 @@ HOSTILE = [
 ]  # fmt: skip
 
 pytestmark = pytest.mark.usefixtures("quick")
+
+
+@ALL
+def test_the_submission_that_is_shown_is_the_one_that_is_made(world, make):
+    job = make().makejob(["echo", "it's"])
+    shown = job.submission()
+    assert not world.calls("srun", "-p") and not world.calls("sco", "acp")
+    make().launch(job)
+    (made,) = world.calls("srun", "-p") or world.calls("sco", "acp", "jobs", "create")
+    assert re.sub(r"JOB\b", job.id, shown) == shlex.join(made)
 
 
 @ALL
@@ -231,7 +243,19 @@ def test_display_mode_starts_nothing(world, make, monkeypatch, caplog):
     job = make(nnode=2, nproc=4, torchrun=True).makejob(["python", "train.py", "a b"])
     job.start()
     assert "--nnodes ${WORLD_SIZE} --node_rank ${RANK} --master_addr ${MASTER_ADDR}" in caplog.text
-    assert "train.py 'a b'" in caplog.text and not world.calls()
+    assert "train.py 'a b'" in caplog.text and "Submission: srun -p part" in caplog.text
+    assert not world.calls("srun", "-p")
+
+
+def test_display_mode_needs_no_tools(make, monkeypatch, caplog):
+    monkeypatch.setattr(lazyllm.LOG, "propagate", True)
+    caplog.set_level(logging.INFO)
+    monkeypatch.setenv("LAZYLLM_MODE", "display")
+    launcher = make()
+    monkeypatch.setenv("PATH", "/nowhere")
+    launcher.makejob(["python", "train.py"]).start()
+    assert "Command: python train.py" in caplog.text
+    assert "cannot be shown: SenseCore's 'srun or sco' is not on PATH" in caplog.text
 
 
 def test_generations_are_recognised(world, make):

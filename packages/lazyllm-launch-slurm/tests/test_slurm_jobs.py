@@ -2,6 +2,9 @@
 
 import logging
 import os
+import re
+import shlex
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -41,6 +44,18 @@ def test_by_its_documented_name(monkeypatch):
     assert launcher.launch(job) == "some/path"
     assert job.status is Status.Done and job.output() == "hello\n" and job.ip == "127.0.0.1"
     assert str(job.jobid).isdecimal()
+
+
+def test_the_submission_that_is_shown_is_the_one_that_is_made(launcher):
+    job = launcher.makejob(["bash", "-c", "exec scontrol write batch_script $SLURM_JOB_ID -"])
+    shown = job.submission()
+    launcher.launch(job)
+    line, _, script = re.sub(r"JOB\b", job.id, shown).partition("\n")
+    assert script.removesuffix("EOF") == job.output().removesuffix("\n").removesuffix("\0") + "\n"
+    told = subprocess.run(["scontrol", "show", "job", job.jobid], capture_output=True, text=True, check=True).stdout
+    words = dict(word.removeprefix("--").split("=", 1) for word in shlex.split(line) if "=" in word)
+    assert line.startswith("sbatch --parsable -p debug -N 1 -n 1 ")
+    assert f"JobName={words['job-name']}\n" in told and f"StdOut={words['output']}\n" in told
 
 
 def test_a_program_is_asked_once_to_end(launcher):

@@ -83,19 +83,35 @@ class PsijLauncher(LazyLLMLaunchersBase):
             from .local import start
 
             return start(job)
-        from .submit import directives, name_of, script, submit
+        from .submit import submit
 
-        options = [(SCHEDULERS[name].name_option, name_of(job.name, record.id, SCHEDULERS[name].longest))]
-        limit = None if self.timeout is None else self.timeout + self.grace + MARGIN
-        lines = directives(name, options + self.wishes.asked(name), queue=self.wishes.queue_of(name), timeout=limit)
+        text = self._script(job, name)
         try:
-            return submit(name, script(lines, job.runner_argv(), record), job.runner_environment())
+            return submit(name, text, job.runner_environment())
         except BaseException as error:
             if record.stopping and isinstance(error, LauncherError):
                 close(record)  # whoever stopped it has ended the scheduler's command as well
                 raise LauncherError(f"Job {record.id} was stopped while it was being submitted.") from error
             record.ask_to_end()  # it may have got through even so; its runner will start nothing then
             raise
+
+    def submission(self, job: Job) -> str:
+        name = self.wishes.place()
+        if name == LOCAL:
+            return ""
+        from .submit import shown
+
+        return shown(name, self._script(job, name))
+
+    def _script(self, job: Job, name: str) -> str:
+        """Return the submit script for a job under the scheduler `name`."""
+        from .submit import directives, name_of, script
+
+        record, scheduler = _record(job), SCHEDULERS[name]
+        options = [(scheduler.name_option, name_of(job.name, record.id, scheduler.longest))]
+        limit = None if self.timeout is None else self.timeout + self.grace + MARGIN
+        lines = directives(name, options + self.wishes.asked(name), queue=self.wishes.queue_of(name), timeout=limit)
+        return script(lines, job.runner_argv(), record)
 
     def query(self, job: JobView) -> Status | None:
         record = job.record

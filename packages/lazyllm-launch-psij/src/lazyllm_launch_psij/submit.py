@@ -68,6 +68,16 @@ def script(lines: Sequence[str], argv: Sequence[str], record: Record) -> str:
     return "\n".join(["#!/bin/bash", *lines, "", f"exec {shlex.join(argv)} </dev/null >>{log} 2>&1", ""])
 
 
+def _argv(name: str) -> list[str]:
+    """Return the scheduler's command that reads a script from its stdin."""
+    return [part for part in executor(name).get_submit_command(None, SCRIPT) if part != str(SCRIPT)]
+
+
+def shown(name: str, text: str) -> str:
+    """Return the submission of a script as one would type it."""
+    return f"{shlex.join(_argv(name))} <<'EOF'\n{text}EOF"
+
+
 def submit(name: str, text: str, variables: Mapping[str, str]) -> str:
     """Submit a script and return the id that the scheduler gave the job.
 
@@ -75,8 +85,7 @@ def submit(name: str, text: str, variables: Mapping[str, str]) -> str:
         LauncherError: the scheduler refused it, or cannot be reached.
     """
     scheduler = SCHEDULERS[name]
-    argv = [part for part in executor(name).get_submit_command(None, SCRIPT) if part != str(SCRIPT)]
-    answer = run(name, argv, stdin=text, limit=LIMIT, extra=variables)
+    answer = run(name, _argv(name), stdin=text, limit=LIMIT, extra=variables)
     if not answer.ok:
         raise _refused(scheduler, answer.words)
     try:

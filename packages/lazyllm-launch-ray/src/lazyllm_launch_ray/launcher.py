@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
 
 from lazyllm.common.log import LOG
 from lazyllm.errors import InputError, LauncherError
@@ -90,10 +93,19 @@ class RayLauncher(LazyLLMLaunchersBase):
         record, there = _record(job), self._api()
         note.write(record, there.shown, there.shown == there.url, self.wishes.queue_timeout)
         record.submitted(record.id)  # so it is found even if this process ends now
-        needs, grace = self._needs(there), float(record.data.get("grace", 5))
-        argv, variables = job.runner_argv(), job.runner_environment()
-        submit(there, describe(job.name, record.id, str(record.folder), argv, needs, grace, variables))
+        submit(there, self._order(job, self._needs(there)))
         return record.id
+
+    def submission(self, job: Job) -> str:
+        there, needs = self._api(), self.wishes.needs()
+        with suppress(LauncherError):  # a cluster that is away is nothing to show a job by
+            needs = self._needs(there)
+        return f"POST {there.shown}/api/jobs/\n{json.dumps(self._order(job, needs), indent=2, ensure_ascii=False)}"
+
+    def _order(self, job: Job, needs: Mapping[str, float]) -> dict[str, Any]:
+        record = _record(job)
+        argv, variables = job.runner_argv(), job.runner_environment()
+        return describe(job.name, record.id, str(record.folder), argv, needs, self.grace, variables)
 
     def query(self, job: JobView) -> Status | None:
         if job.record is None or not job.record.jobid:

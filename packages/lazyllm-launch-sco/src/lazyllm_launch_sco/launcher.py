@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -151,14 +152,12 @@ class ScoLauncher(LazyLLMLaunchersBase):
 
     def submit(self, job: Job) -> str:
         record, backend = _record(job), self._backend()
-        workspace, partition = self.wishes.place()
+        workspace, _ = self.wishes.place()
         steps = spread_steps(job.command) if job.command else 0
         nodes, env = self.wishes.nnode, str(config["sco_env_name"] or "")
         paths = search_path(record.data["cwd"])
         Ticket(backend.generation, workspace, paths, steps, nodes=nodes, env=env).write(record)
-        line = script(job.runner_argv(), under_bash=backend.generation == "srun")
-        name, mark = PREFIX + record.id, job.runner_environment()
-        order = Order(name, line, self.wishes, workspace, partition, record, mark)
+        order = self._order(job, backend)
         record.submitted(order.name)  # until its id is known; so it is found even if this process ends now
         try:
             return backend.submit(order) or _await_id(backend, order)
@@ -167,6 +166,15 @@ class ScoLauncher(LazyLLMLaunchersBase):
             if not isinstance(error, LauncherError):
                 withdraw(order.name, backend)
             raise
+
+    def submission(self, job: Job) -> str:
+        backend = self._backend()
+        return shlex.join(backend.submit_argv(self._order(job, backend)))
+
+    def _order(self, job: Job, backend: Backend) -> Order:
+        record, (workspace, partition) = _record(job), self.wishes.place()
+        line = script(job.runner_argv(), under_bash=backend.generation == "srun")
+        return Order(PREFIX + record.id, line, self.wishes, workspace, partition, record, job.runner_environment())
 
     def query(self, job: JobView) -> Status | None:
         record = job.record

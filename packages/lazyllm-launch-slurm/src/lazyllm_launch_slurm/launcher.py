@@ -22,7 +22,7 @@ from .commands import ask, scancel
 from .judge import judge
 from .poller import poller
 from .stop import stop
-from .submit import name_of, submit
+from .submit import name_of, script, shown, submit
 from .tasks import spread
 from .wishes import Wishes
 
@@ -124,19 +124,26 @@ class SlurmLauncher(LazyLLMLaunchersBase):
     def submit(self, job: Job) -> str:
         record = _record(job)
         every = read_nodes(TRUSTED)
-        partition = self.wishes.place()
-        mine = members(every, partition)
+        mine = members(every, self.wishes.place())
         addresses = {node.name: node.address for node in mine if node.address not in ("", node.name)}
         runner.write_json(str(record.folder / "slurm.json"), {"addresses": addresses})
         name = name_of(job.name, record.id)
         record.submitted(name)  # until its number is known; so it is found even if this process ends now
         environ = {**os.environ, **job.runner_environment()}
-        argv = (self.python, "-I", "-S", NODE, runner.__file__, str(record.folder))
         try:
-            return submit(self.wishes.sbatch(name, record, partition), argv, environ)
+            return submit(*self._order(job), environ)
         except BaseException:
             ask(scancel(name))  # sbatch may have got through even so
             raise
+
+    def submission(self, job: Job) -> str:
+        return shown(*self._order(job))
+
+    def _order(self, job: Job) -> tuple[list[str], str]:
+        """Return sbatch's options for a job, and the script that it reads."""
+        record = _record(job)
+        options = self.wishes.sbatch(name_of(job.name, record.id), record, self.wishes.place())
+        return options, script((self.python, "-I", "-S", NODE, runner.__file__, str(record.folder)))
 
     def expect(self, jobs: Sequence[JobView]) -> None:
         poller().expect([str(job.record.jobid) for job in jobs if job.record and job.record.jobid])

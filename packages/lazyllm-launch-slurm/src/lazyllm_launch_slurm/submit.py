@@ -13,6 +13,7 @@ from .cluster import wait_for_controller
 from .commands import run
 from .hints import hint_for, plain
 
+SBATCH = ("sbatch", "--parsable")
 LIMIT = 60.0
 """Seconds that sbatch may take; job filters of a site may be slow."""
 
@@ -28,14 +29,19 @@ def script(argv: Sequence[str]) -> str:
     return f"#!/bin/sh\nexec {shlex.join(argv)}\n"
 
 
-def submit(options: Sequence[str], argv: Sequence[str], environ: Mapping[str, str]) -> str:
-    """Submit a job and return its number.
+def shown(options: Sequence[str], text: str) -> str:
+    """Return the submission of the script `text` as one would type it."""
+    return f"{shlex.join((*SBATCH, *options))} <<'EOF'\n{text}EOF"
+
+
+def submit(options: Sequence[str], text: str, environ: Mapping[str, str]) -> str:
+    """Submit a job whose script is `text` and return its number.
 
     Raises:
         LauncherError: Slurm refused it, or cannot be reached.
     """
     wait_for_controller()
-    answer = run(("sbatch", "--parsable", *options), stdin=script(argv), limit=LIMIT, env=environ)
+    answer = run((*SBATCH, *options), stdin=text, limit=LIMIT, env=environ)
     number = answer.out.strip().rpartition("\n")[2].partition(";")[0].strip()
     if answer.ok and number.isdecimal():
         if answer.err.strip():

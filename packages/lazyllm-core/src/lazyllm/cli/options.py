@@ -14,7 +14,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON value to stdout, for programs.")
 launcher = click.option("--launcher", metavar="NAME", help="Where it runs (default: the configured launcher, `empty`).")
-dry_run = click.option("--dry-run", is_flag=True, help="Show the exact command and start nothing.")
+dry_run = click.option(
+    "--dry-run", is_flag=True, help="Show the exact command, and what a scheduler would be given; start nothing."
+)
 detach = click.option("--detach", "-d", is_flag=True, help="Return at once; the job lives on (lazyllm ps, logs, stop).")
 keywords = click.option("--keywords", is_flag=True, help="List all options of the component, with defaults.")
 
@@ -45,8 +47,15 @@ def shown_only(job: Job, dry_run: bool, as_json: bool) -> bool:
         return False
     import json
 
-    if job.command is not None:
-        click.echo(json.dumps(job.command.describe()) if as_json else job.command.show())
-        for name, text in job.command.files.items() if not as_json else ():
-            click.echo(f"\n<{name}>:\n{text}")
+    if job.command is None:
+        return True
+    handed = job.submission()
+    if as_json:
+        click.echo(json.dumps({**job.command.describe(), "submission": handed or None}))
+        return True
+    click.echo(job.command.show())
+    for name, text in job.command.files.items():
+        click.echo(f"\n<{name}>:\n{text}")
+    if handed:
+        click.echo(f"\nsubmitted to launchers.{job.launcher.short_name()} by:\n{handed}")
     return True

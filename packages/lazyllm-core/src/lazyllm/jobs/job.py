@@ -7,6 +7,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from copy import copy
 from typing import TYPE_CHECKING, Any, cast
 
 from ..common.log import LOG
@@ -88,6 +89,24 @@ class Job(JobView):
         mark, detached = os.fsdecode(runner.MARK), os.fsdecode(runner.DETACHED)
         return {mark: record.id, detached: record.id} if record.data["detached"] else {}
 
+    def submission(self) -> str:
+        """Return what `start` would give to the launcher's scheduler, as one would type it; "" if there is none.
+
+        The record that is yet to be made stands in it as `JOB`. What only the scheduler's own commands could tell, where
+        they are not, is logged, and "" returned.
+        """
+        if self.command is None:
+            raise JobError(f"Job {self.name!r} was started by another process.")
+        planned = copy(self)
+        detached = self.detach or not self.launcher.owned
+        planned.record = records.planned(self.command, detached=detached)
+        try:
+            with _wrapped(f"launchers.{self.launcher.short_name()} cannot tell how it would submit job {self.name!r}"):
+                return self.launcher.submission(planned)
+        except LauncherError as error:
+            LOG.warning("The submission cannot be shown: %s", error)
+            return ""
+
     def start(self) -> None:
         """Start the job. Returns when it is known to run (or to wait in a queue).
 
@@ -100,6 +119,8 @@ class Job(JobView):
             raise JobError(f"Job {self.name!r} was started before; make another one to run it again.")
         LOG.info("Command: %s", text_of(command))
         if self.shown_only:
+            if handed := self.submission():
+                LOG.info("Submission: %s", handed)
             return
         launcher, who = self.launcher, f"launchers.{self.launcher.short_name()}"
         owned = launcher.owned and not self.detach

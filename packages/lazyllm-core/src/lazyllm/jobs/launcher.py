@@ -45,6 +45,7 @@ class LazyLLMLaunchersBase(Registered):
     - `environment()`: variables that the job gets. Called before its record is made, so it may refuse the job.
     - `watch(job, seconds)`: wait for news; by default it sleeps and has the record read and `query` asked each time.
     - `release(job)`: let go of what was held for a job that has ended.
+    - `submission(job)`: for `--dry-run`, what `submit` would give to the scheduler.
     - `expect(jobs)`: `query` is about to be called for each of them; ask the scheduler about all at once.
 
     What a launcher finds to work with:
@@ -102,6 +103,13 @@ class LazyLLMLaunchersBase(Registered):
     def submit(self, job: Job) -> str | None:
         """Have `job.runner_argv()` run, and return the id it goes by there; None if its PID will do."""
         raise NotImplementedError
+
+    def submission(self, job: Job) -> str:
+        """Return the command line, or what else `submit` would give to the scheduler; "" for none. Nothing is started.
+
+        `job.record` stands for the record that would be made: it has a path, and `cwd` among its data.
+        """
+        return ""
 
     def query(self, job: JobView) -> Status | None:
         """Return the state of a job whose record names no end; None if it cannot be told, or the record is right."""

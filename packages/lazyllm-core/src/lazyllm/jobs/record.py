@@ -153,6 +153,13 @@ def create(command: Command, *, name: str, launcher: str, env: Mapping[str, str]
         ) from None
 
 
+def planned(command: Command, *, detached: bool) -> Record:
+    """Return what stands for the record of a job that is only shown: its folder, `JOB`, is never made."""
+    record = Record(jobs_folder() / "JOB")
+    record.data = {"id": record.id, "detached": detached, "cwd": str(Path(command.cwd or ".").absolute())}
+    return record
+
+
 def _write(root: Path, data: dict[str, Any], command: Command) -> Path:
     new = root / f".new-{data['id']}"
     new.mkdir(mode=0o700)

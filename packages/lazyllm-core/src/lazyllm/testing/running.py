@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from ..errors import InputError, JobError
+from ..jobs import manage
 from ..jobs.command import Command, Step
 from ..jobs.status import Status
 from .base import LauncherTests
@@ -37,6 +38,15 @@ class RunningTests(LauncherTests):
         assert job.wait() is Status.Done
         assert job.output() == "hello\n" and job.details()["exit_code"] == 0
         assert job.jobid and job.ip == job.get_jobip()
+
+    def test_what_would_be_submitted_is_told_and_nothing_starts(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        command = Command((Step(python("open('ran', 'w')")),), secrets={"TOKEN": "hush"})
+        job = self.make(sync=True).makejob(command)
+        assert isinstance(job.submission(), str) and "hush" not in job.submission()
+        monkeypatch.setenv("LAZYLLM_MODE", "display")
+        job.launcher.launch(job)
+        assert (job.record, job.status) == (None, Status.TBSubmitted)
+        assert not manage.ps() and not Path("ran").exists()
 
     def test_the_value_is_the_commands_result(self, tmp_path: Path) -> None:
         made = str(tmp_path / "made $(x) ü")
