@@ -116,11 +116,12 @@ def test_a_state_never_goes_back(tmp_path):
 
 def test_a_program_that_hangs_is_ended_with_its_children(tmp_path):
     script = tmp_path / "hangs"
-    script.write_text(f"#!/bin/sh\nsleep 61 &\necho $! > {tmp_path}/pid\nwait\n")
+    script.write_text(f"#!/bin/sh\nsleep 61 &\necho $! > {tmp_path}/pid\necho 17; echo trying again >&2\nwait\n")
     script.chmod(0o755)
     env = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
     answer = tools.run(["hangs"], whose="Nobody", limit=0.5, env=env)
-    assert (answer.code, answer.words) == (None, "hangs gave no answer within 0.5 s")
+    assert (answer.code, answer.out) == (None, "17\n")
+    assert answer.words == "trying again; hangs gave no answer within 0.5 s"
     until(lambda: runner.token(int((tmp_path / "pid").read_text())) is None)
     with pytest.raises(LauncherError, match="Nobody's 'no-such' is not on PATH"):
         tools.run(["no-such"], whose="Nobody")

@@ -92,8 +92,8 @@ class Job(JobView):
     def submission(self) -> str:
         """Return what `start` would give to the launcher's scheduler, as one would type it; "" if there is none.
 
-        The record that is yet to be made stands in it as `JOB`. What only the scheduler's own commands could tell, where
-        they are not, is logged, and "" returned.
+        The record that is yet to be made stands in it as `JOB`. If the launcher cannot tell here, why is logged, and ""
+        returned.
         """
         if self.command is None:
             raise JobError(f"Job {self.name!r} was started by another process.")

@@ -14,7 +14,7 @@ from ..errors import LauncherError
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a program said. `code` is None if it did not end in time."""
+    """What a program said; `code` is None if it did not end in time, and `err` ends with that."""
 
     code: int | None
     out: str
@@ -62,8 +62,12 @@ def run(
         out, err = process.communicate(stdin.encode("utf-8", "surrogateescape"), limit)
     except BaseException as stopped:
         os.killpg(process.pid, signal.SIGKILL)  # with what it has started
-        process.communicate()
+        out, err = process.communicate()
         if not isinstance(stopped, subprocess.TimeoutExpired):
             raise
-        return Answer(None, "", f"{argv[0]} gave no answer within {limit:g} s")
-    return Answer(process.returncode, out.decode("utf-8", "replace"), err.decode("utf-8", "replace"))
+        return Answer(None, _text(out), f"{_text(err)}\n{argv[0]} gave no answer within {limit:g} s".lstrip())
+    return Answer(process.returncode, _text(out), _text(err))
+
+
+def _text(said: bytes) -> str:
+    return said.decode("utf-8", "replace")
