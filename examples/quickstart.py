@@ -9,12 +9,16 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 import time
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # a tiny model is many times slower with more threads than cores
 
 from lazyllm import AlpacaPrompter, JsonFormatter, TrainableModule, deploy, finetune
+from lazyllm.errors import LazyLLMError
+from lazyllm_finetune_alpacalora.data import read
 
 HERE = Path(__file__).resolve().parent
 TINY = {
@@ -32,7 +36,7 @@ TINY = {
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--base", type=Path, help="folder of a model; default: a tiny one is made")
-    parser.add_argument("--data", type=Path, default=HERE / "capitals.json", help="alpaca JSON; default: %(default)s")
+    parser.add_argument("--data", type=Path, default=HERE / "capitals.json", help="training data; default: %(default)s")
     parser.add_argument(
         "--out", type=Path, default=Path("runs/quickstart"), help="folder for results; default: %(default)s"
     )
@@ -45,26 +49,44 @@ def step(number: int, text: str) -> None:
     print(f"\n[{number}/5] {text}", flush=True)
 
 
-def make_tiny_base(folder: Path, rows: list[dict[str, str]]) -> None:
+def question_of(row: dict[str, Any]) -> tuple[Any, str] | None:
+    """Return what is asked by a training example, and the right answer; None for one with a text to work on."""
+    if "messages" in row:
+        *asked, answer = row["messages"]
+        return {"messages": asked}, str(answer["content"])
+    return None if row.get("input") else ({"instruction": row["instruction"]}, row["output"])
+
+
+def make_tiny_base(folder: Path, examples: list[tuple[Any, str]]) -> None:
     from tiny_model import make_base
 
     prompter = AlpacaPrompter("{instruction}")
-    prompts = [prompter.generate_prompt({"instruction": row["instruction"]}) for row in rows]
-    answers = [row["output"] for row in rows]
-    make_base(folder, prompts, answers[5:] + answers[:5])
+    answers = [answer for _, answer in examples]
+    make_base(folder, [prompter.generate_prompt(asked) for asked, _ in examples], answers[5:] + answers[:5])
 
 
 def main() -> None:
     options = arguments()
     began = time.monotonic()
-    rows = json.loads(options.data.read_text("utf-8"))
-    question = options.question or rows[0]["instruction"]
-    base = options.base
+    rows = list(read(options.data))
+    chat = "messages" in rows[0]
+    examples = [found for found in map(question_of, rows) if found]
+    if chat and not options.base:
+        sys.exit("--data has messages: give --base, a model with a chat template; the tiny one has none.")
+    if not examples and not options.question:
+        sys.exit("--data: every example has an input; give --question to ask something of your own.")
+    base, prompter, sampling = options.base, AlpacaPrompter("{instruction}"), {"max_new_tokens": 64, "temperature": 0}
+    if options.question:
+        text = options.question
+        question: Any = {"messages": [{"role": "user", "content": text}]} if chat else {"instruction": text}
+    else:
+        question = examples[0][0]
+        text = question["messages"][-1]["content"] if chat else question["instruction"]
 
     if base is None:
         base = options.out / "base"
         step(1, f"Making a tiny base model in {base}")
-        make_tiny_base(base, rows)
+        make_tiny_base(base, examples)
     else:
         step(1, f"Taking the base model {base}")
     keywords = {**({} if options.base else TINY), **options.keywords}
@@ -72,39 +94,36 @@ def main() -> None:
     model = TrainableModule(base, options.out.resolve())
     model.finetune_method(finetune.alpacalora, **keywords).trainset(options.data).mode("finetune")
     model.deploy_method(deploy.transformers)
-    model.prompt(AlpacaPrompter("{instruction}"))
+    model.prompt(None if chat else prompter)
 
     step(2, "Serving the base model, to see what it answers before")
     with TrainableModule(base) as untuned:
-        untuned.deploy_method(deploy.transformers).prompt(AlpacaPrompter("{instruction}")).start()
-        before = untuned({"instruction": question}, max_new_tokens=64, temperature=0)
+        untuned.deploy_method(deploy.transformers).prompt(None if chat else prompter).start()
+        before = untuned(question, **sampling)
 
     step(3, f"Fine-tuning it on {options.data.name} ({len(rows)} examples), merging, and serving the result")
     with model.update():
         step(4, f"Asking the tuned model at {model.url}")
-        after = model({"instruction": question}, max_new_tokens=64, temperature=0)
-        right = sum(
-            model({"instruction": row["instruction"]}, max_new_tokens=64, temperature=0).strip()
-            == row["output"].strip()
-            for row in rows[:10]
-        )
+        after = model(question, **sampling)
+        right = sum(model(asked, **sampling).strip() == answer.strip() for asked, answer in examples[:10])
         capital = None
         if options.data.name == "capitals.json":
-            capital = model.formatter(JsonFormatter("[capital]"))(
-                {"instruction": question}, max_new_tokens=64, temperature=0
-            )
+            capital = model.formatter(JsonFormatter("[capital]"))(question, **sampling)
 
     step(5, f"Done in {time.monotonic() - began:.0f} s")
-    print(f"  question          {question}")
+    print(f"  question          {text}")
     print(f"  before            {before.strip()!r}")
     print(f"  after             {after.strip()!r}")
     if capital is not None:
         print(f"  through JsonFormatter('[capital]'): {capital}")
-    print(f"  right answers     {right} of the first {min(10, len(rows))} examples")
+    print(f"  right answers     {right} of the first {min(10, len(examples))} examples")
     print(f"  merged model      {options.out / 'lazyllm_merge'}")
     print(f"  loss curve        {options.out / 'training_loss.png'}")
     print(f"\n  serve it again:   lazyllm deploy --detach {options.out}")
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except LazyLLMError as error:
+        sys.exit(f"error: {error}")

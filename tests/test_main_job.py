@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -121,3 +122,30 @@ def test_the_quick_start(tmp_path: Path, home: Path) -> None:
     assert told["before"].strip() != told["after"].strip()
     assert "JsonFormatter('[capital]'): Paris" in done.stdout
     assert "10 of the first 10 examples" in done.stdout
+
+
+@pytest.mark.engine
+def test_the_quick_start_with_a_model_and_chats_of_ones_own(base: Path, tmp_path: Path, home: Path) -> None:
+    own = Path(shutil.copytree(base, tmp_path / "own model"))
+    head, tail = map(json.dumps, PROMPT.split("{}"))
+    (own / "chat_template.jinja").write_text(
+        "{% for m in messages %}{% if m.role == 'assistant' %}{{ m.content + eos_token }}"
+        f"{{% else %}}{{{{ {head} + m.content + {tail} }}}}{{% endif %}}{{% endfor %}}"
+    )
+    asked = [{"role": "user", "content": row["instruction"]} for row in ROWS]
+    told = [{"role": "assistant", "content": row["output"]} for row in ROWS]
+    rows = [json.dumps({"messages": pair}) for pair in zip(asked, told, strict=True)]
+    (tmp_path / "chats.jsonl").write_text("\n".join(rows), "utf-8")
+    argv = [sys.executable, str(EXAMPLES / "quickstart.py"), "--data", "chats.jsonl", "--out", "out", "--base"]
+    env = {**os.environ, "LAZYLLM_HOME": str(home)}
+
+    def run(*more: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([*argv, *more], env=env, capture_output=True, text=True, timeout=240, cwd=tmp_path)
+
+    keywords = {"num_epochs": 170, "batch_size": 6, "learning_rate": 5e-3, "lora_r": 16, "val_set_size": 0}
+    done = run(str(own), "--keywords", json.dumps(keywords))
+    assert done.returncode == 0, done.stderr
+    assert repr(ROWS[0]["output"]) in done.stdout
+    assert f"{len(ROWS)} of the first {len(ROWS)} examples" in done.stdout
+    refused = run("no such model")
+    assert refused.returncode == 1 and "error: Model 'no such model' is no folder here" in refused.stderr

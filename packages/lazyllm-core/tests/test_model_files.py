@@ -14,6 +14,7 @@ from lazyllm.components.model_files import (
     brings_code,
     causal_kinds,
     check_tokenizer,
+    needs_code,
     positions,
     tensor_shapes,
     why_not_causal,
@@ -101,6 +102,12 @@ def test_without_the_library_no_kind_is_refused(monkeypatch: pytest.MonkeyPatch)
 def test_code_of_the_models_own() -> None:
     assert brings_code({"auto_map": {"AutoModelForCausalLM": "m.M"}})
     assert not any(map(brings_code, ({}, {"auto_map": {"AutoModel": "m.M"}}, {"auto_map": "AutoModelForCausalLM"})))
+
+
+def test_code_of_the_models_own_is_not_needed_where_the_library_has_its_type(library: Path) -> None:
+    own = {"auto_map": {"AutoModelForCausalLM": "m.M"}}
+    assert not needs_code({"model_type": "llama", **own}) and not needs_code({"model_type": "own"})
+    assert needs_code({"model_type": "own", **own}) and needs_code(own)
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ Maker = Callable[..., Any]
 
 def configured(command: Any, tmp_path: Path) -> RunConfig:
     file = tmp_path / "written.json"
-    file.write_text(command.files["train.json"])
+    file.write_text(command.files["run.json"])
     return RunConfig.load(file)
 
 
@@ -163,4 +163,4 @@ def test_results_of_our_own_are_replaced_as_ever(
     put(out, LOCK, "summary.json", "train_log.jsonl", "training_loss.png", "LLM_2026-01-01_00-00-00.log")
     for name in ("lazyllm_lora", "lazyllm_merge", "lazyllm_checkpoints"):
         put(out / name, MARK, "model.safetensors")
-    assert json.loads(trainer_maker(empty_model).cmd(alpaca_file).files["train.json"])["root"] == str(out)
+    assert json.loads(trainer_maker(empty_model).cmd(alpaca_file).files["run.json"])["root"] == str(out)

@@ -15,12 +15,13 @@ import pytest
 
 from lazyllm.errors import InputError
 from lazyllm_finetune_alpacalora import node, processes
+from lazyllm_finetune_alpacalora.config import RunConfig
 from lazyllm_finetune_alpacalora.params import DS_CONFIG
 from lazyllm_finetune_alpacalora.processes import Processes
-from lazyllm_finetune_alpacalora.step import settle_ranks
+from lazyllm_finetune_alpacalora.step import settle_ranks, settle_threads
 
 OTHER_JSON = str(Path(DS_CONFIG).parent / "templates" / "alpaca.json")  # its content does not matter here
-TRAIN = ["-m", "lazyllm_finetune_alpacalora.train", "<train.json>"]
+TRAIN = ["-m", "lazyllm_finetune_alpacalora.train", "<run.json>"]
 
 
 @pytest.fixture(autouse=True)
@@ -40,7 +41,7 @@ def built(empty_model: Path, alpaca_file: Path, trainer_maker: Callable[..., Any
         command = trainer.cmd(alpaca_file)
         argv = [str(item) for item in command.steps[0].argv[1:]]
         assert command.steps[1].once
-        return argv, dict(command.ports), json.loads(command.files["train.json"])
+        return argv, dict(command.ports), json.loads(command.files["run.json"])
 
     return build
 
@@ -73,7 +74,7 @@ def test_a_launcher_of_several_processes_is_left_to_start_them(
 
 def test_a_node_of_several_gpus_starts_a_process_for_each(built: Any) -> None:
     argv, ports, config = built({"micro_batch_size": 1}, nnode=2, nproc=1, ngpus=4)
-    assert argv == ["-m", "lazyllm_finetune_alpacalora.node", "4", "<train.json>"]
+    assert argv == ["-m", "lazyllm_finetune_alpacalora.node", "4", "<run.json>"]
     assert (ports, config["processes"]) == ({}, 8)
     environ = {"RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "10.0.0.1", "MASTER_PORT": "29400"}
     assert node.torchrun(environ, "4", "c.json")[1:] == [
@@ -157,3 +158,23 @@ def test_a_node_says_what_it_lacks() -> None:
     done = subprocess.run(argv, capture_output=True, text=True, env=environ, check=False)
     assert done.returncode == 1
     assert "no RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("set_here", "ours", "threads", "still_ours"),
+    [
+        ({}, True, "1", True),
+        ({}, False, "1", False),
+        ({"OMP_NUM_THREADS": "16"}, True, "16", False),  # a scheduler's, on the node
+        ({"OMP_NUM_THREADS": "1", "TORCHELASTIC_RUN_ID": "x"}, True, "1", True),
+    ],
+)
+def test_threads_are_chosen_where_the_job_runs(
+    set_here: dict[str, str], ours: bool, threads: str, still_ours: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    for name, value in set_here.items():
+        monkeypatch.setenv(name, value)
+    run = RunConfig("base", "root", "lora", "merge", "data", "log", {}, auto_threads=ours)
+    assert settle_threads(run).auto_threads is still_ours
+    assert os.environ["OMP_NUM_THREADS"] == threads

@@ -62,11 +62,11 @@ def test_the_command_trains_then_merges(empty_model: Path, alpaca_file: Path, tm
     assert [str(item) for item in command.steps[0].argv[1:]] == [
         "-m",
         "lazyllm_finetune_alpacalora.train",
-        "<train.json>",
+        "<run.json>",
     ]
     assert command.result == str(tmp_path / "out" / "lazyllm_merge")
-    assert command.env["OMP_NUM_THREADS"] == "1"
-    config = json.loads(command.files["train.json"])
+    assert command.env["OMP_NUM_THREADS"] == "1"  # this test's own
+    config = json.loads(command.files["run.json"])
     assert config["explicit"] == ["lora_r"]
     assert config["data"] == str(alpaca_file)
     assert Path(config["log_file"]).parent == tmp_path / "out"
@@ -93,8 +93,8 @@ def test_data_path_at_construction_wins(empty_model: Path, alpaca_file: Path, tm
     other = tmp_path / "other.json"
     other.write_text(alpaca_file.read_text())
     trainer = make(empty_model, tmp_path / "out", data_path=str(other))
-    assert json.loads(trainer.cmd(alpaca_file).files["train.json"])["data"] == str(other)
-    assert json.loads(trainer.cmd().files["train.json"])["data"] == str(other)
+    assert json.loads(trainer.cmd(alpaca_file).files["run.json"])["data"] == str(other)
+    assert json.loads(trainer.cmd().files["run.json"])["data"] == str(other)
 
 
 def test_a_merge_path_of_ones_own(empty_model: Path, alpaca_file: Path, tmp_path: Path) -> None:
@@ -173,7 +173,7 @@ def test_a_valset_and_a_size_are_one_too_many(empty_model: Path, alpaca_file: Pa
     with pytest.raises(InputError, match="val_set_size=3 with a valset"):
         make(empty_model, tmp_path / "out", val_set_size=3).cmd(alpaca_file, alpaca_file)
     command = make(empty_model, tmp_path / "out", eval_steps=1).cmd(alpaca_file, alpaca_file)
-    assert json.loads(command.files["train.json"])["valset"] == str(alpaca_file)
+    assert json.loads(command.files["run.json"])["valset"] == str(alpaca_file)
 
 
 def base_with(folder: Path, config: dict[str, Any], **files: bytes) -> Path:
@@ -221,7 +221,7 @@ def test_a_base_that_cannot_be_trained_is_refused(
 
 def test_a_models_own_code_runs_only_on_demand(empty_model: Path, alpaca_file: Path, tmp_path: Path) -> None:
     command = make(base_with(empty_model, OWN_CODE), tmp_path / "out", trust_remote_code=True).cmd(alpaca_file)
-    assert json.loads(command.files["train.json"])["params"]["trust_remote_code"] is True
+    assert json.loads(command.files["run.json"])["params"]["trust_remote_code"] is True
 
 
 def test_weights_that_nothing_here_loads_are_refused(empty_model: Path, alpaca_file: Path, tmp_path: Path) -> None:

@@ -64,11 +64,11 @@ class Progress(TrainerCallback):  # type: ignore[misc]
                 )
         if not state.is_world_process_zero or not {"loss", "eval_loss"} & set(logs):
             return
-        self._loss = float(logs.get("loss", self._loss or 0)) if "loss" in logs else self._loss
         line = {"step": state.global_step, "total": state.max_steps, "epoch": round(float(state.epoch or 0), 4)}
         if "loss" in logs:
+            self._loss = float(logs["loss"])
             line |= {
-                "loss": float(logs["loss"]),
+                "loss": self._loss,
                 "lr": float(logs["learning_rate"]),
                 "tokens_per_second": round(self._rate(), 1),
             }

@@ -38,14 +38,14 @@ def check_model_name(name: Any) -> None:
 
 def check_pattern(pattern: Any) -> None:
     """Refuse cp_files that is no glob below the base model's folder; '' is none."""
-    fits = isinstance(pattern, str) and not Path(pattern).is_absolute() and ".." not in Path(pattern).parts
+    usable = isinstance(pattern, str) and not Path(pattern).is_absolute() and ".." not in Path(pattern).parts
     try:
-        if fits and pattern:
+        if usable and pattern:
             pattern.encode()
             next(Path(__file__).parent.glob(pattern), None)
     except ValueError:
-        fits = False
-    if not fits:
+        usable = False
+    if not usable:
         raise InputError(f"cp_files={pattern!r} is no glob of files in the base model's folder, such as 'tokeniz*'.")
 
 

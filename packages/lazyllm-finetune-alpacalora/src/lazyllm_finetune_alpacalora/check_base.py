@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from lazyllm.components.model_files import brings_code, causal_kinds, check_tokenizer, read_object, why_not_causal
+from lazyllm.components.model_files import check_tokenizer, needs_code, read_object, why_not_causal
 from lazyllm.errors import ModelError
 
 from .weights import folder_shapes
@@ -37,7 +37,7 @@ def check_base(folder: str, kind: str, *, trust: bool) -> None:
 
 def _check_kind(folder: str, model: dict[str, Any], trust: bool) -> None:
     kind = model.get("model_type")
-    if brings_code(model) and str(kind) not in causal_kinds() and not trust:
+    if needs_code(model) and not trust:
         raise ModelError(
             f"The model in {folder} (model_type {kind!r}) runs Python code of its own, which is not allowed here.",
             hint="If you trust that code: trust_remote_code=True, or --trust-remote-code true, "

@@ -12,6 +12,8 @@ from typing import Any
 
 from lazyllm.errors import InputError
 
+THREADS = "OMP_NUM_THREADS"
+
 
 @dataclass(frozen=True, slots=True)
 class RunConfig:
@@ -22,6 +24,7 @@ class RunConfig:
         root: folder of log, curve, summary and checkpoints.
         target_path: folder of the adapter.
         merge_path: folder of the merged model.
+        cp_files: glob of the base model's files that the merged model gets too.
         auto_threads: whether the number of CPU threads is ours to choose.
         data: data file or folder. valset: the same, for evaluation; None to split.
         log_file: takes the output of both steps.

@@ -9,8 +9,10 @@ from .config import RunConfig
 
 # What a decoder layer keeps per token and hidden unit for its backward pass: LoRA on 32 layers of 4096 units in bf16
 # took 25.6 GiB more at 4096 tokens without recomputation than with it (one H200). A logit: 2 bytes, 2 x 4 in the loss.
+# A parameter: 2 bytes in bf16, and half as much again as room for gradients and Adam's moments of what is trained.
 BYTES_PER_UNIT = 52
 BYTES_PER_LOGIT = 10
+BYTES_PER_PARAMETER = 3
 
 
 def wants_checkpointing(config: RunConfig, parameters: int, tokens: int) -> tuple[bool, tuple[str, ...]]:
@@ -25,7 +27,8 @@ def wants_checkpointing(config: RunConfig, parameters: int, tokens: int) -> tupl
     model = json.loads(Path(config.base_model, "config.json").read_text(encoding="utf-8"))
     model = model.get("text_config", model)
     units = model.get("hidden_size", 0) * model.get("num_hidden_layers", 0)
-    needed = tokens * (units * BYTES_PER_UNIT + model.get("vocab_size", 0) * BYTES_PER_LOGIT) + 3 * parameters
+    needed = tokens * (units * BYTES_PER_UNIT + model.get("vocab_size", 0) * BYTES_PER_LOGIT)
+    needed += parameters * BYTES_PER_PARAMETER
     free, _ = torch.cuda.mem_get_info()
     if needed < 0.9 * free:
         return False, ()

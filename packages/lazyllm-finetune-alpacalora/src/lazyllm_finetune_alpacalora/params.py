@@ -93,22 +93,14 @@ def _number(name: str, value: Any, wanted: str) -> float:
     return value
 
 
-def _whole(least: int, wanted: str) -> Callable[[str, Any], int]:
+def _whole(least: int, wanted: str, most: int = LARGEST) -> Callable[[str, Any], int]:
     def check(name: str, value: Any) -> int:
         number = _number(name, value, wanted)
-        if number != int(number) or not least <= number <= LARGEST:
+        if number != int(number) or not least <= number <= most:
             raise InputError(f"{name}={value!r} cannot be used; expected {wanted}.")
         return int(number)
 
     return check
-
-
-def _seed(name: str, value: Any) -> int:
-    wanted = "a whole number from 0 to 4294967295"
-    number = _number(name, value, wanted)
-    if number != int(number) or not 0 <= number < 2**32:
-        raise InputError(f"{name}={value!r} cannot be used; expected {wanted}.")
-    return int(number)
 
 
 def _real(low: float, high: float, wanted: str, *, closed: bool = False) -> Callable[[str, Any], float]:
@@ -141,13 +133,6 @@ def _text(name: str, value: Any) -> str:
     return str(value)
 
 
-def _port(name: str, value: Any) -> int:
-    number = _whole(1, "a port from 1 to 65535")(name, value)
-    if number > 65535:
-        raise InputError(f"{name}={value!r} cannot be used; expected a port from 1 to 65535.")
-    return number
-
-
 def _max_steps(name: str, value: Any) -> int:
     if value is None or value == -1:
         return -1
@@ -170,12 +155,12 @@ _CHECKS: Mapping[str, Callable[[str, Any], Any]] = {
     "prompt_template_name": _text,
     "train_on_inputs": _truth,
     "show_prompt": _truth,
-    "nccl_port": _port,
+    "nccl_port": _whole(1, "a port from 1 to 65535", 65535),
     "warmup_steps": _whole(0, "a whole number of steps, 0 for none"),
     "max_steps": _max_steps,
     "save_steps": _COUNT,
     "eval_steps": _COUNT,
-    "seed": _seed,
+    "seed": _whole(0, "a whole number from 0 to 4294967295", 2**32 - 1),
     "gradient_checkpointing": _maybe_truth,
     "trust_remote_code": _maybe_truth,
 }

@@ -7,9 +7,10 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
-from .config import RunConfig
+from .config import THREADS, RunConfig
 from .places import LOCK
 from .tee import tee_output
 
@@ -33,6 +34,7 @@ def run_step(name: str, work: Callable[[RunConfig], None]) -> int:
     try:
         config = RunConfig.load(sys.argv[1])
         settle_ranks(config.processes if config.distributed and name == "train" else 0)
+        config = settle_threads(config)
         tee_output(config.log_file)
         with _alone(config):
             work(config)
@@ -68,6 +70,13 @@ def settle_ranks(processes: int) -> None:
             "(the variable WORLD_SIZE). A launcher of several gives each torchrun's variables."
         )
     os.environ.setdefault("LOCAL_RANK", "0")
+
+
+def settle_threads(config: RunConfig) -> RunConfig:
+    """Begin with one CPU thread, unless the user or this node's scheduler has chosen a number, which stays then."""
+    chosen = THREADS in os.environ and "TORCHELASTIC_RUN_ID" not in os.environ  # torchrun says 1 where nobody did
+    os.environ.setdefault(THREADS, "1")
+    return replace(config, auto_threads=config.auto_threads and not chosen)
 
 
 def explain(error: Exception) -> str | None:

@@ -12,6 +12,8 @@ from lazyllm.components.paths import as_path
 from lazyllm.errors import InputError, near
 
 FOLDER = Path(__file__).parent / "templates"
+CHAT = FOLDER / "chat.jinja"
+"""Renders a chat from four texts: before, intro, heading, tail."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,33 +40,9 @@ class Template:
         """
         head, tail = self.prompt_no_input.split("{instruction}", 1)
         cut = head.rfind("\n\n") + 2 if "\n\n" in head else 0
-        return _CHAT.format(
-            before=_literal(before), intro=_literal(head[:cut]), heading=_literal(head[cut:]), tail=_literal(tail)
-        )
-
-
-_CHAT = (
-    "{{%- macro text(content) -%}}"
-    "{{%- if content is string -%}}{{{{- content -}}}}"
-    "{{%- else -%}}{{%- for part in content or [] -%}}{{{{- part.text -}}}}{{%- endfor -%}}{{%- endif -%}}"
-    "{{%- endmacro -%}}"
-    "{{%- set turns = namespace(users=0) -%}}"
-    "{{{{- {before} -}}}}"
-    "{{%- for message in messages -%}}"
-    "{{%- if message.role == 'assistant' -%}}"
-    "{{{{- text(message.content) -}}}}{{{{- eos_token -}}}}"
-    "{{%- elif message.role == 'system' or message.role == 'developer' -%}}"
-    "{{{{- text(message.content) + '\\n\\n' -}}}}"
-    "{{%- else -%}}"
-    "{{{{- '\\n\\n' if turns.users else {intro} -}}}}{{%- set turns.users = turns.users + 1 -%}}"
-    "{{{{- {heading} -}}}}{{{{- text(message.content) -}}}}{{{{- {tail} -}}}}"
-    "{{%- endif -%}}"
-    "{{%- endfor -%}}"
-)
-
-
-def _literal(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False)
+        texts = {"before": before, "intro": head[:cut], "heading": head[cut:], "tail": tail}
+        named = "".join(f"{{%- set {k} = {json.dumps(v, ensure_ascii=False)} -%}}\n" for k, v in texts.items())
+        return named + CHAT.read_text(encoding="utf-8")
 
 
 def _fill(template: str, **values: str) -> str:

@@ -17,7 +17,7 @@ from lazyllm.jobs.command import Command, Ref, Step
 
 from .check import check_model_name, check_modules, check_packages, check_pattern
 from .check_base import check_base
-from .config import RunConfig, new_token
+from .config import THREADS, RunConfig, new_token
 from .data import survey
 from .params import DEFAULTS, DS_CONFIG, check_params
 from .places import check_places
@@ -69,18 +69,18 @@ class AlpacaloraFinetune(LazyLLMFinetuneBase):
         uses_deepspeed = bool(self.kw["deepspeed"]) and "deepspeed" in self.given
         run = self._run_config(trainset, valset, processes.world, processes.world > 1 or uses_deepspeed)
         check_packages(deepspeed=uses_deepspeed)
-        file = Ref("file", "train.json")
+        file = Ref("file", "run.json")
         train = processes.argv(file, torchrun=uses_deepspeed)
         wished = run.params["nccl_port"] if "nccl_port" in self.given else None
         ports = {PORT: wished} if Ref("port", PORT) in train else {}
         return Command(
             (Step(train, "train"), Step((sys.executable, "-m", f"{PACKAGE}.merge", file), "merge", once=True)),
             env={
-                "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"),
+                **{name: os.environ[name] for name in (THREADS,) if name in os.environ},
                 "TOKENIZERS_PARALLELISM": "false",
                 "PYTHONUNBUFFERED": "1",
             },
-            files={"train.json": run.dumps()},
+            files={"run.json": run.dumps()},
             ports=ports,
             result=self.merge_path,
             scratch=(str(run.adapter_partial), str(run.merge_partial)),
@@ -131,7 +131,7 @@ class AlpacaloraFinetune(LazyLLMFinetuneBase):
             params=params,
             explicit=sorted(self.given),
             cp_files=self.cp_files,
-            auto_threads="OMP_NUM_THREADS" not in os.environ,
+            auto_threads=THREADS not in os.environ,
             token=new_token(self.root),
             processes=world,
             distributed=distributed,

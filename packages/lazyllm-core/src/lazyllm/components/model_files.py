@@ -96,6 +96,11 @@ def brings_code(config: Mapping[str, Any]) -> bool:
     return isinstance(own, Mapping) and AUTO_CLASS in own
 
 
+def needs_code(config: Mapping[str, Any]) -> bool:
+    """Return whether a model loads only by Python code of its own: the installed transformers lacks its type."""
+    return brings_code(config) and str(config.get("model_type")) not in causal_kinds()
+
+
 def why_not_causal(config: Mapping[str, Any]) -> str | None:
     """Return a sentence that tells why a model with this config.json generates no text here, None if it may.
 
