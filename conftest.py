@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 HEAVY = ("engine", "faults", "simulated", "slurm", "gpu")
+ALONE = ("ray",)
+"""Marks of tests that have an environment of their own, and run by `-m` only."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -14,9 +16,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if config.getoption("--heavy") or config.getoption("-m"):
+    if config.getoption("-m"):
         return
-    left_out = [item for item in items if any(item.get_closest_marker(mark) for mark in HEAVY)]
+    marks = ALONE if config.getoption("--heavy") else (*HEAVY, *ALONE)
+    left_out = [item for item in items if any(item.get_closest_marker(mark) for mark in marks)]
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in set(left_out)]

@@ -17,18 +17,19 @@ import subprocess
 import sys
 import tempfile
 import time
+from typing import TYPE_CHECKING
+
+from local_job import timed
+
+if TYPE_CHECKING:
+    from lazyllm.jobs.job import Job
+    from lazyllm.launcher import LazyLLMLaunchersBase
 
 
-def timed(action) -> float:
-    begun = time.perf_counter()
-    action()
-    return (time.perf_counter() - begun) * 1000
-
-
-def submitting(launcher, partition: str, rounds: int) -> tuple[float, float]:
+def submitting(launcher: LazyLLMLaunchersBase, partition: str, rounds: int) -> tuple[float, ...]:
     """Return the medians of plain sbatch and of our start, in ms; the jobs are held, so that none runs meanwhile."""
     plain = ["sbatch", "--parsable", "-H", "-p", partition, "--output=/dev/null"]
-    jobs = []
+    jobs: list[Job] = []
 
     def theirs() -> None:
         subprocess.run(plain, input=b"#!/bin/sh\nexec /bin/true\n", check=True, capture_output=True)
@@ -50,7 +51,7 @@ def submitting(launcher, partition: str, rounds: int) -> tuple[float, float]:
     return tuple(statistics.median(column) for column in zip(*pairs, strict=True))
 
 
-def ending(launcher, rounds: int) -> list[float]:
+def ending(launcher: LazyLLMLaunchersBase, rounds: int) -> list[float]:
     """Return how many ms after a program's last act `launch` returned."""
     delays = []
     for _ in range(rounds):
@@ -61,7 +62,7 @@ def ending(launcher, rounds: int) -> list[float]:
     return delays
 
 
-def queries(launcher, number: int, seconds: float = 3.0) -> int:
+def queries(launcher: LazyLLMLaunchersBase, number: int, seconds: float = 3.0) -> int:
     """Return how many queries are made in `seconds` for so many jobs."""
     from lazyllm_launch_slurm.poller import poller
 

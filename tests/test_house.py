@@ -30,6 +30,7 @@ def test_a_package_folder_looks_like_every_other(folder: Path) -> None:
     about = project(folder)
     assert about["name"] == folder.name
     assert about["license"] == "Apache-2.0" and about["requires-python"] == ">=3.11"
+    assert (folder / "LICENSE").read_bytes() == (ROOT / "LICENSE").read_bytes(), "every wheel brings it"
 
 
 @pytest.mark.parametrize("folder", PLUGINS, ids=lambda p: p.name)

@@ -286,3 +286,26 @@ def test_the_historic_package_is_noticed(
     told = capsys.readouterr().err
     assert "lazyllm 1.4.0 is installed in this environment too" in told
     assert f"{lazyllm_home / 'config.json'} belongs to the historic package" in told
+
+
+def test_a_full_or_closed_output_is_told_in_a_line() -> None:
+    shell = ["bash", "-c", f"{sys.executable} -m lazyllm config > /dev/full"]
+    full = subprocess.run(shell, capture_output=True, text=True, check=False)
+    assert (full.returncode, full.stderr) == (1, "error: the output cannot be written: No space left on device\n")
+    shell = ["bash", "-c", f"set -o pipefail; {sys.executable} -m lazyllm config | true"]
+    assert subprocess.run(shell, capture_output=True, text=True, check=False).stderr == ""
+
+
+def test_chat_without_stdin_or_with_bytes_that_are_no_text() -> None:
+    ask = [sys.executable, "-m", "lazyllm", "chat", "127.0.0.1:9/v1"]
+    shell = ["bash", "-c", 'exec "$@" <&-', "x", *ask]
+    closed = subprocess.run(shell, capture_output=True, text=True, check=False)
+    assert closed.returncode == 2 and "There is no question" in closed.stderr
+    bad = subprocess.run(ask, input=b"\xff\xfe", capture_output=True, check=False)
+    assert bad.returncode == 2 and b"What stdin holds is no UTF-8 text" in bad.stderr
+
+
+def test_what_is_neither_true_nor_false(model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    args = ["finetune", model, "--method", "toy", "--data", "d", "--out", str(tmp_path / "o"), "--dry-run"]
+    assert run([*args, "--packed", "maybe"]) == 2
+    assert "--packed 'maybe' is neither true nor false" in capsys.readouterr().err

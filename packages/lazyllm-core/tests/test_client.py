@@ -166,3 +166,41 @@ def test_what_is_no_url(url: Any) -> None:
 def test_what_is_no_prompt(double: Any) -> None:
     with pytest.raises(InputError, match="a string or a mapping with 'messages'"):
         OpenAIClient(double.url).ask({"mesages": []})
+
+
+def test_streamed_tool_calls_come_last_and_whole(double: Any, sse: Any) -> None:
+    def delta(**fields: Any) -> dict[str, Any]:
+        return {"choices": [{"delta": fields}]}
+
+    double.answers["/v1/chat/completions"] = sse(
+        delta(role="assistant", content="Let me see. "),
+        delta(tool_calls=[{"index": 0, "id": "a", "function": {"name": "f", "arguments": '{"x"'}}]),
+        delta(tool_calls=[{"index": 1, "id": "b", "function": {"name": "g", "arguments": "{}"}}]),
+        delta(tool_calls=[{"index": 0, "function": {"arguments": ": 1}"}}]),
+    )
+    *pieces, message = OpenAIClient(double.url).stream(CHAT)
+    assert pieces == ["Let me see. "] and (message["role"], message["content"]) == ("assistant", "Let me see. ")
+    assert [(c["id"], c["type"], c["function"]) for c in message["tool_calls"]] == [
+        ("a", "function", {"name": "f", "arguments": '{"x": 1}'}),
+        ("b", "function", {"name": "g", "arguments": "{}"}),
+    ]
+
+
+def test_several_answers_cannot_be_one_stream(double: Any) -> None:
+    with pytest.raises(InputError, match="n=2: one answer can be streamed at a time"):
+        next(OpenAIClient(double.url, model="m").stream("go", n=2))
+
+
+@pytest.mark.parametrize("timeout", [0, -1, "x", True])
+def test_a_timeout_is_seconds(double: Any, timeout: Any) -> None:
+    for refused in (
+        lambda: OpenAIClient(double.url, timeout=timeout),
+        lambda: OpenAIClient(double.url, model="m").ask("go", timeout=timeout),
+    ):
+        with pytest.raises(InputError, match=r"timeout=.*expected seconds, above 0"):
+            refused()
+
+
+def test_a_url_without_its_version_is_helped_out(double: Any) -> None:
+    with pytest.raises(ServiceError, match=r"404(.|\n)*Is it http://.*/v1\?"):
+        OpenAIClient(double.url.removesuffix("/v1")).models()

@@ -183,7 +183,8 @@ def test_an_engine_falls_back_to_the_base_model_and_says_so(base: Path, tmp_path
     (tmp_path / "adapter" / "adapter_model.safetensors").touch()
     assert engine.find_model(tmp_path / "adapter", base) == str(base)
     assert warnings == [
-        f"{tmp_path / name} holds no model with weights; serving {base} instead." for name in ("none", "adapter")
+        f"{tmp_path / name} holds no model with weights to serve; serving {base} instead."
+        for name in ("none", "adapter")
     ]
     with pytest.raises(ModelError, match="No model to serve"):
         engine.find_model(None, None)

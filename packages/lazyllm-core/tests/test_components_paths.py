@@ -62,6 +62,11 @@ def test_missing_data_names_what_is_near(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.chdir(tmp_path)
     with pytest.raises(DataError, match=r"\(nor /nowhere/trian\.json\).*Did you mean 'train\.json'"):
         find_data("trian.json")
+    (tmp_path / "below").mkdir()
+    (tmp_path / "below" / "tiger.json").touch()
+    monkeypatch.setenv("LAZYLLM_DATA_PATH", str(tmp_path / "below"))
+    with pytest.raises(DataError, match=r"Did you mean 'tiger\.json'"):
+        find_data("tigre.json")
 
 
 @pytest.mark.parametrize(

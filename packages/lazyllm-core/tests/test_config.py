@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from lazyllm.common.log import LOG
 from lazyllm.configs import Config, Mode
 from lazyllm.errors import ConfigError
 
@@ -104,8 +108,10 @@ def test_keys_are_added_once(config: Config, monkeypatch: pytest.MonkeyPatch) ->
     assert config["my.key"] == 3
     monkeypatch.setenv("LAZYLLM_MY_KEY", "7")
     assert config["my.key"] == 7
-    with pytest.raises(ConfigError, match="defined twice"):
-        config.add("my.key", int, 4)
+    with pytest.raises(ConfigError, match=r"is there already, with another default(.|\n)*It is: mine"):
+        config.add("my.key", int, 4, "MY_KEY", description="mine")
+    with pytest.raises(ConfigError, match=r"'other' \(its default\): 'x' is not int"):
+        config.add("other", int, "x")
     with pytest.raises(ConfigError, match=r"my\.key.*True.*int"):
         config["my.key"] = True
 
@@ -133,3 +139,48 @@ def test_an_override_ends(config: Config) -> None:
         assert config["mode"] is Mode.Display
         raise RuntimeError
     assert config["mode"] is Mode.Normal
+
+
+def test_no_repr_shows_a_secret(config: Config) -> None:
+    config["model_source_token"] = config["api_key"] = "S3CR3T"
+    shown = repr(config) + repr(config.setting("api_key")) + repr(config.settings())
+    assert "S3CR3T" not in shown and "<Setting api_key=(hidden) (code)>" in shown
+
+
+def test_a_relative_home_stays_where_it_was(config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LAZYLLM_HOME", "here")
+    assert config.home == tmp_path / "here"
+    monkeypatch.chdir("/")
+    assert config.home == tmp_path / "here"
+
+
+def test_a_key_of_a_known_plugin_names_it(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(config, "_plugins_asked", True)
+    with pytest.raises(ConfigError, match=r"'sco\.workspace'(.|\n)*pip install lazyllm-launch-sco"):
+        _ = config["sco.workspace"]
+
+
+def test_the_file_cannot_move_its_own_home(
+    config: Config, lazyllm_home: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(LOG, "propagate", True)
+    (lazyllm_home / "config.toml").write_text('home = "/elsewhere"\n')
+    assert config["partition"] == "your_part" and config.home == lazyllm_home
+    assert "home is where this file is found. It is not used." in caplog.text
+
+
+def test_keys_of_plugins_are_there_for_all_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    def slow(self: Config) -> None:
+        time.sleep(0.1)
+        self.add("late.key", int, 7)
+
+    monkeypatch.setattr(Config, "_add_plugins_keys", slow)
+    config, gate = Config(), threading.Barrier(8)
+
+    def read(_: int) -> object:
+        gate.wait(5)
+        return config["late.key"]
+
+    with ThreadPoolExecutor(8) as pool:
+        assert [*pool.map(read, range(8))] == [7] * 8

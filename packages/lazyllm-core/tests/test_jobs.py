@@ -148,9 +148,11 @@ def test_find():
     assert manage.find("two").id == two.id and manage.find(123456789).id == two.id
     assert manage.find("one").id == one.id, "the one that has not ended"
     assert three.id != one.id
-    for wrong in ("", "nothing", "../jobs", ".", "/"):
-        with pytest.raises(InputError, match="There is no job"):
+    for wrong in ("nothing", "../jobs", ".", "/"):
+        with pytest.raises(InputError, match=rf"There is no job.*Known: .*{one.id}"):
             manage.find(wrong)
+    with pytest.raises(InputError, match="named by its id"):
+        manage.find(" ")
     with pytest.raises(InputError, match="Did you mean 'two'"):
         manage.find("twoo")
 

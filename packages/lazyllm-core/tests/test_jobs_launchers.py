@@ -1,5 +1,6 @@
 """Launchers of plugins: their arguments, their faults, jobs that their queue holds, and what is left without them."""
 
+import inspect
 import json
 import logging
 import os
@@ -465,3 +466,46 @@ def test_signals_reach_only_this_machine():
     assert signal_runner(me, force=True) is False
     assert signal_runner({"node": os.uname().nodename}, force=True) is False
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+@pytest.mark.parametrize("name", [5, b"x", ["a"]])
+def test_a_jobs_name_is_text(name, lazyllm_home):
+    with pytest.raises(InputError, match=r"name=.* is no text"):
+        TraylikeLauncher().makejob(["true"], name=name)
+    assert not (lazyllm_home / "jobs").exists()
+
+
+def test_a_launcher_launches_its_own_jobs_only():
+    job = TraylikeLauncher().makejob(["true"])
+    other = type("OtherTrayLauncher", (TraylikeLauncher,), {})()
+    with pytest.raises(InputError, match=r"made by launchers.traylike; launchers.othertray launches its own jobs only"):
+        other.launch(job)
+    assert job.record is None
+
+
+def test_a_command_may_need_a_longer_grace():
+    for grace, kept in ((0.0, 0.5), (9.0, 9.0)):
+        job = TraylikeLauncher().makejob(Command((Step(["true"]),), grace=grace))
+        job.start()
+        assert job.record.data["grace"] == kept
+        job.record.finish(Status.Cancelled, "test")
+
+
+def test_a_pipe_in_a_records_place_holds_nobody_up(lazyllm_home):
+    folder = lazyllm_home / "jobs" / "zz"
+    folder.mkdir(parents=True)
+    os.mkfifo(folder / "job.json")
+    assert manage.ps() == [] and manage.reap() == []
+
+
+def test_an_unknown_jobs_message_stays_short(lazyllm_home):
+    for n in range(100):
+        made = record.create(Command((Step(["true"]),)), name=f"job {n}", launcher="none", env={})
+        made.finish(Status.Done, "test")
+    with pytest.raises(InputError, match=r"There is no job 'quite another'\. No job runs\."):
+        manage.find("quite another")
+
+
+def test_the_signature_of_remote_tells_its_defaults():
+    shown = str(inspect.signature(RemoteLauncher))
+    assert "sync: bool = False" in shown or "sync: 'bool' = False" in shown

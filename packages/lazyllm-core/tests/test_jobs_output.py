@@ -121,6 +121,14 @@ def shown(caplog):
     logger.removeHandler(caplog.handler)
 
 
+def test_what_is_news_is_not_held_back(shown):
+    view = display.Display("job")
+    lines = ["train 39/40", "train 40/40", "merge 0/3 loading", "merge 1/3 merged", "check 1/500", "check 2/500"]
+    for line in lines:
+        view.line(f"[progress] {line}")
+    assert shown() == [f"job: [progress] {line}" for line in lines[:-1]]
+
+
 def test_progress_is_throttled_without_a_terminal(shown):
     view = display.Display("job")
     for n in range(1000):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import json
 from pathlib import Path
@@ -268,3 +269,23 @@ def test_missing_pieces_are_named(parts: Any) -> None:
         module.mode("finetun")
     with pytest.raises(InputError, match="no component of lazyllm.deploy"):
         module.deploy_method(42)
+
+
+def test_a_message_that_calls_tools_is_not_formatted(double: Any) -> None:
+    calls = [{"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}]
+    message = {"role": "assistant", "content": None, "tool_calls": calls}
+    double.answers["/v1/chat/completions"] = {"choices": [{"message": message}]}
+    module = UrlModule(double.url).formatter(JsonFormatter("[city]"))
+    assert module([{"role": "user", "content": "weather?"}]) == message
+
+
+def test_a_used_module_can_be_copied(echo: Any) -> None:
+    module = UrlModule(echo.url).formatter(str.upper)
+    assert module("a") == "GOT A"
+    assert copy.deepcopy(module)("b") == "GOT B"
+
+
+@pytest.mark.parametrize(("given", "said"), [({"url": Path("x")}, "is no text"), ({"timeout": 0}, "above 0")])
+def test_a_module_refuses_what_no_server_has(given: dict[str, Any], said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        UrlModule(**given)

@@ -267,6 +267,26 @@ def test_broken_hooks_harm_no_other(installed: Any, monkeypatch: pytest.MonkeyPa
     assert plugins.call("lazyllm_config_keys", Key) == ({}, {})
 
 
+def test_faults_of_configuration_keys_are_listed(installed: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from lazyllm import configs, plugins
+    from lazyllm.hookspecs import Key, hookimpl
+
+    def boom() -> list[Key]:
+        raise RuntimeError("boom hook")
+
+    keys = [Key("mode", str, "", "mine"), Key("zmine", int, 3, "mine too")]
+    for name, hook in {"fails": boom, "takes_mode": lambda: keys}.items():
+        monkeypatch.setitem(sys.modules, name, SimpleNamespace(lazyllm_config_keys=hookimpl(hook)))
+    installed(*(fake_entry("plugins", name, name, f"dist-{name}") for name in ("fails", "takes_mode")))
+    monkeypatch.setattr(plugins, "all_entries", entries.all_entries)
+    monkeypatch.setattr(plugins, "hooks", plugins.hooks.__wrapped__)
+    monkeypatch.setattr(plugins, "config", config := configs.Config())
+    faults = {report.distribution: " ".join(report.faults) for report in plugins.report()}
+    assert "its lazyllm_config_keys fails with RuntimeError: boom hook" in faults["dist-fails"]
+    assert "'mode' is there already, with another type and default and desc" in faults["dist-takes_mode"]
+    assert config["zmine"] == 3
+
+
 def test_what_is_no_component_is_refused(installed: Any) -> None:
     installed(fake_entry("deploy", "odd", "lazyllm.errors:InputError", "dist-odd"))
     with pytest.raises(PluginError, match="deploy.odd of dist-odd .* not a subclass of lazyllm.LazyLLMDeployBase"):
@@ -311,3 +331,29 @@ def test_a_function_joins_a_group_of_the_core() -> None:
     assert issubclass(getattr(lazyllm.deploy, name), LazyLLMDeployBase)
     with pytest.raises(InputError, match="which functions cannot become"):
         lazyllm.component_register("formatters")
+
+
+def test_a_name_that_another_class_goes_by_is_taken() -> None:
+    base = type("LazyLLMTakenBase", (ComponentBase,), {})
+    type("XTaken", (base,), {})
+    with pytest.raises(PluginConflictError, match=r"taken\.x is already .*XTaken"):
+        type("X", (base,), {})
+    assert lazyllm.taken.x is lazyllm.taken.xtaken
+
+
+def test_asking_whether_a_name_is_there_uses_nothing(installed: Any) -> None:
+    installed(fake_entry("deploy", "same", "a:A", "dist-a"), fake_entry("deploy", "same", "b:B", "dist-b"))
+    assert "same" in lazyllm.deploy and "thrice" not in lazyllm.deploy
+
+
+def test_a_group_has_a_name() -> None:
+    for wrong in (None, 3):
+        with pytest.raises(InputError, match="given by its name"):
+            lazyllm.component_register.new_group(wrong)
+
+
+def test_the_documented_groups_are_exported() -> None:
+    found: dict[str, object] = {}
+    exec("from lazyllm import *", found)
+    assert {"finetune", "deploy", "launchers", "TrainableModule"} <= set(found)
+    assert not [name for name in dir(lazyllm) if name.startswith("_") and not name.startswith("__")]

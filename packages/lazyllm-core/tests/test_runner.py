@@ -303,13 +303,16 @@ def test_what_was_ended_before_it_began_never_runs(tmp_path):
 
 
 def test_a_runner_that_no_signal_reaches_is_told_by_a_note(tmp_path):
-    tell = "import signal, sys, time; signal.signal(15, lambda *_: sys.exit(print('bye'))); time.sleep(99)"
-    process = start(write_job(tmp_path, python(tell)))
-    until(lambda: status(tmp_path).get("pid"))
-    time.sleep(0.3)
+    tell = "import signal, sys, time; signal.signal(15, lambda *_: sys.exit(print('bye'))); "
+    process = start(write_job(tmp_path, python(tell + "print('up', flush=True); time.sleep(99)")))
+    until(lambda: "up" in log(tmp_path))
     (tmp_path / "stopping").touch()
     process.wait(WAIT)
-    assert (status(tmp_path)["state"], status(tmp_path)["reason"], log(tmp_path)) == ("Cancelled", "stopped", "bye\n")
+    assert (status(tmp_path)["state"], status(tmp_path)["reason"], log(tmp_path)) == (
+        "Cancelled",
+        "stopped",
+        "up\nbye\n",
+    )
 
 
 def test_what_was_stopped_in_a_queue_never_runs(tmp_path):
@@ -377,11 +380,11 @@ def test_term_then_kill(tmp_path):
 
 
 def test_a_second_term_kills_now(tmp_path):
-    write_job(tmp_path, ["bash", "-c", "trap '' TERM; echo up; while :; do sleep 0.1; done"], grace=60)
+    write_job(tmp_path, ["bash", "-c", "trap 'echo heard' TERM; echo up; while :; do sleep 0.1; done"], grace=60)
     process = start(tmp_path)
     until(lambda: "up" in log(tmp_path))
     process.terminate()
-    time.sleep(0.2)
+    until(lambda: "heard" in log(tmp_path))
     begun = time.monotonic()
     process.terminate()
     process.wait(WAIT)

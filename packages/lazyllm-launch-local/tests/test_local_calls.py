@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from lazyllm.errors import InputError, JobError, LauncherError
+from lazyllm.errors import InputError, JobError, LauncherError, ServiceError
 from lazyllm.jobs import runner
 from lazyllm.jobs.status import Status
 from lazyllm_launch_local.launcher import EmptyLauncher
@@ -34,16 +34,38 @@ def test_large_results_come_back(forking):
     assert len(forking.launch(lambda: "x" * 10_000_000)) == 10_000_000
 
 
-def test_exceptions_come_back(forking):
-    def refuse():
-        raise InputError("so not")
+class OddError(InputError):
+    def __init__(self, *, nearest):
+        self.nearest = nearest
+        super().__init__("no such name", hint=f"Try {nearest}.")
 
+
+def thrown(error):
+    raise error
+
+
+def test_exceptions_come_back(forking):
     with pytest.raises(InputError, match="so not"):
-        forking.launch(refuse)
+        forking.launch(thrown, InputError("so not"))
     with pytest.raises(KeyError, match="k"):
         forking.launch(lambda: {}["k"])
     with pytest.raises(JobError, match="object cannot be handed back"):
         forking.launch(object)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        InputError("bad", hint="do"),
+        JobError("bad", hint="do", exit_code=3, output="last\nlines"),
+        ServiceError("bad", status=503),
+        OddError(nearest="x"),
+    ],
+)
+def test_our_exceptions_come_back_with_all_that_they_tell(forking, error):
+    with pytest.raises(type(error)) as caught:
+        forking.launch(thrown, error)
+    assert (vars(caught.value), str(caught.value)) == (vars(error), str(error))
 
 
 def test_the_childs_death_is_an_error(forking):

@@ -11,7 +11,7 @@ import time
 import pytest
 
 from lazyllm.errors import JobError
-from lazyllm.jobs import manage, runner
+from lazyllm.jobs import manage, record, runner
 from lazyllm.jobs.status import Status
 from lazyllm_launch_local.launcher import EmptyLauncher
 
@@ -103,10 +103,11 @@ def test_the_parent_ends_without_stopping_its_job():
 
 
 def test_ctrl_c_twice():
-    process, pids, keeper = parent("job.wait()")
-    time.sleep(0.2)
+    process, pids, keeper = parent('job._await(lambda: print("waits", flush=True), None, "end")')  # as `wait` does
+    assert process.stdout.readline() == "waits\n"
     process.send_signal(signal.SIGINT)
-    time.sleep(0.5)
+    (found,) = record.records()
+    until(lambda: found.stopping)
     assert alive([keeper])  # one sleeps through its grace
     process.send_signal(signal.SIGINT)
     assert process.wait(5) in (1, -signal.SIGINT, 130)

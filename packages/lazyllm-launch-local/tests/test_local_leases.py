@@ -296,6 +296,6 @@ def test_strange_names_are_no_leases():
 
 
 def test_the_argument():
-    with pytest.raises(InputError, match="share_gpus is True, False or None, not 1"):
+    with pytest.raises(InputError, match="share_gpus=1: expected True, False or None"):
         EmptyLauncher(share_gpus=1)
     assert config["share_gpus"] is False

@@ -51,7 +51,9 @@ _NAMES = {
     "globals": "lazyllm.common.state",
     "package": "lazyllm.common.package",
 }
-_SUBMODULES = ("cli", "client", "common", "components", "configs", "errors", "hookspecs", "jobs", "launcher", "module")
+_SUBMODULES = (
+    "cli", "client", "common", "components", "configs", "errors", "hookspecs", "jobs", "launcher", "module", "registry",
+)  # fmt: skip
 
 
 def _group_or_class(name: str) -> Any:
@@ -80,7 +82,8 @@ def _is_taken(name: str) -> bool:
     return name in _NAMES or name in vars(sys.modules[__name__]) or find_spec(f"lazyllm.{name}") is not None
 
 
-__getattr__, _dir, __all__ = lazy_exports(__name__, _NAMES, _group_or_class)
+__getattr__, _dir, _all = lazy_exports(__name__, _NAMES, _group_or_class)
+__all__ = sorted([*_all, "deploy", "finetune", "launchers"])
 
 
 def __dir__() -> list[str]:

@@ -33,6 +33,6 @@ def lazy_exports(
         return value
 
     def __dir__() -> list[str]:
-        return sorted({*vars(sys.modules[module]), *where})
+        return sorted({name for name in vars(sys.modules[module]) if name[0] != "_" or name[:2] == "__"} | {*where})
 
     return __getattr__, __dir__, sorted(where)

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from .config_keys import convert
 from .errors import ConfigError, near
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Setting:
     """A key's value and where it comes from: `default`, `file PATH`, `environment VARIABLE` or `code`."""
 
@@ -34,6 +35,9 @@ class Setting:
         """The value as it may be printed."""
         return "(hidden)" if self.key.secret and self.value else repr(self.value)
 
+    def __repr__(self) -> str:
+        return f"<Setting {self.key.name}={self.shown} ({self.source})>"
+
 
 class Config:
     """All settings. Reading converts and checks the value; a value that does not parse is refused by name."""
@@ -42,13 +46,18 @@ class Config:
         self._keys: dict[str, Key] = {key.name: key for key in CORE_KEYS}
         self._set: dict[str, Any] = {}
         self._plugins_asked = False
+        self._asking = threading.RLock()
+        self._faults: dict[str, list[str]] = {}
+        self._homes: dict[str, Path] = {}
         self._file: tuple[tuple[str, int, int] | None, dict[str, Any]] = (None, {})
 
     @property
     def home(self) -> Path:
-        """`LAZYLLM_HOME`, absolute."""
+        """`LAZYLLM_HOME`, absolute; a relative one stands below the working folder in which it was first asked for."""
         value = self._set.get("home") or os.environ.get("LAZYLLM_HOME") or "~/.lazyllm"
-        return Path(os.path.abspath(os.path.expanduser(value)))  # noqa: PTH100, PTH111 (no symlink is resolved)
+        if value.startswith("~") or os.path.isabs(value):  # noqa: PTH117
+            return Path(os.path.abspath(os.path.expanduser(value)))  # noqa: PTH100, PTH111 (no symlink is resolved)
+        return self._homes.setdefault(value, Path(os.path.abspath(value)))  # noqa: PTH100
 
     @property
     def file(self) -> Path:
@@ -72,39 +81,54 @@ class Config:
         return self
 
     def _add_key(self, key: Key) -> None:
+        if key.default is not None:
+            convert(key, key.default, "its default")
         held = self._keys.setdefault(key.name, key)
         if held != key:
-            raise ConfigError(f"Configuration key {key.name!r} is defined twice: {held!r} and {key!r}.")
+            unlike = [f.name for f in fields(Key) if getattr(held, f.name) != getattr(key, f.name)]
+            raise ConfigError(
+                f"Configuration key {key.name!r} is there already, with another {' and '.join(unlike)}.",
+                hint=f"Use it as it is, or choose another name. It is: {held.description or held.name}.",
+            )
 
     def _key(self, name: str) -> Key:
         name = str(name).lower()
         if name not in self._keys:
             self._ask_plugins()
         if name not in self._keys:
+            from .registry.catalog import distribution_of_key, install
+
+            plugin = distribution_of_key(name)
             raise ConfigError(
-                f"There is no configuration key {name!r}. {near(name, self._keys)}",
-                hint="lazyllm config lists all keys.",
+                f"There is no configuration key {name!r}. "
+                + (f"It belongs to {plugin}, not installed here." if plugin else near(name, self._keys)),
+                hint=install(plugin) if plugin else "lazyllm config lists all keys.",
             )
         return self._keys[name]
 
     def _ask_plugins(self) -> None:
-        if self._plugins_asked:
-            return
-        self._plugins_asked = True
+        with self._asking:  # others wait until all keys are there; a plugin that reads a setting meanwhile does not
+            if not self._plugins_asked:
+                self._plugins_asked = True
+                self._add_plugins_keys()
+
+    def _add_plugins_keys(self) -> None:
         from .plugins import call
 
         found, failed = call("lazyllm_config_keys", Key)
+        self._faults = {distribution: [why] for distribution, why in failed.items()}
         for distribution, keys in found.items():
             for key in keys:
                 try:
                     self._add_key(key)
                 except ConfigError as error:
-                    failed[distribution] = error.message
-        if failed:
+                    self._faults.setdefault(distribution, []).append(error.message)
+        if self._faults:
             from .common.log import LOG
 
-            for distribution, why in failed.items():
-                LOG.warning("Configuration keys of %s are left out: %s", distribution, why)
+            for distribution, faults in self._faults.items():
+                for why in faults:
+                    LOG.warning("A configuration key of %s is left out: %s", distribution, why)
 
     def _from_file(self) -> dict[str, Any]:
         """Return the file's settings, dotted; read again when the file has changed."""
@@ -139,13 +163,14 @@ class Config:
         flatten("", tree)
         for name in flat:
             try:
-                self._key(name)
+                if self._key(name).name == "home":
+                    raise ConfigError(f"{path}: home is where this file is found.", hint="Set LAZYLLM_HOME instead.")
             except ConfigError as error:
                 if "Did you mean" in error.message:
                     raise ConfigError(f"{path}: {error.message}", hint=error.hint) from None
                 from .common.log import LOG
 
-                LOG.warning("%s: %s It is not used; perhaps its plugin is not installed.", path, error.message)
+                LOG.warning("%s: %s It is not used.", path, error.message)
         return flat
 
     def setting(self, name: str) -> Setting:
@@ -177,6 +202,11 @@ class Config:
         """Return what is known of all keys, plugins' too."""
         self._ask_plugins()
         return list(self._keys.values())
+
+    def faults(self) -> dict[str, list[str]]:
+        """Return distribution → what is wrong with the configuration keys that it would add."""
+        self._ask_plugins()
+        return self._faults
 
     def settings(self) -> list[Setting]:
         """Return every key's setting, plugins' keys included, in alphabetic order."""

@@ -94,6 +94,10 @@ class ServiceError(LazyLLMError, RuntimeError):
         super().__init__(message, hint=hint)
 
 
+LISTED = 60
+"""Names that a message lists, at most."""
+
+
 def near(name: str, known: Iterable[str]) -> str:
     """Return the sentence that names what is nearest to `name`, or all that is known if nothing is near."""
     import difflib
@@ -103,4 +107,5 @@ def near(name: str, known: Iterable[str]) -> str:
     found = [spelling[n] for n in difflib.get_close_matches(name.lower(), spelling, n=3, cutoff=0.6)]
     if found:
         return "Did you mean " + " or ".join(repr(n) for n in found) + "?"
-    return "Known: " + (", ".join(names) if names else "nothing yet") + "."
+    more = f" and {len(names) - LISTED:,} more" if len(names) > LISTED else ""
+    return f"Known: {', '.join(names[:LISTED]) or 'nothing yet'}{more}."

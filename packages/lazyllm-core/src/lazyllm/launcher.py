@@ -25,6 +25,9 @@ class RemoteLauncher(LazyLLMLaunchersBase):
     def __new__(cls, *args: Any, **kw: Any) -> Any:
         return _make(_configured(), args, kw, {"sync": False, "ngpus": 1})
 
+    def __init__(self, *args: Any, sync: bool = False, ngpus: int | None = 1, **kw: Any) -> None:
+        raise NotImplementedError  # it tells what can be given; `__new__` returns another launcher
+
 
 def resolve_launcher(launcher: Any, *, sync: bool = False, ngpus: int | None = None) -> LazyLLMLaunchersBase:
     """Return a launcher for what users pass: an instance, a class, a name, or None for the configured one.

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from functools import cache
 from typing import Any
 
+from .configs import config
 from .errors import LazyLLMError, PluginConflictError, PluginError
 from .hookspecs import Engine
 from .registry.entries import COMMANDS, HOOKS, all_entries, entries, load_component, only
@@ -129,3 +130,5 @@ def _add_hook_findings(reports: dict[str, PluginReport]) -> None:
         mine.remedies.extend(engine.remedy for engine in engines if engine.version is None)
     for distribution, why in failed.items():
         reports[distribution].faults.append(why)
+    for distribution, faults in config.faults().items():
+        reports[distribution].faults.extend(faults)

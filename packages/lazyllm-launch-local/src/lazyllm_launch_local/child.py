@@ -1,7 +1,7 @@
 """The child's side of a call, and what travels back from it.
 
 A result travels as plain data (numbers, text, bytes, lists, tuples, dicts, sets), an exception as its class name and
-arguments: nothing is unpickled.
+arguments, one of ours with its hint and other facts: nothing is unpickled.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, NoReturn
 
-from lazyllm.errors import JobError
+from lazyllm.errors import JobError, LazyLLMError
 
 _SIMPLE = {type(None), bool, int, float, complex, str, bytes}
 _NESTED = {list, tuple, dict, set, frozenset}
@@ -47,8 +47,9 @@ def child(
         try:
             answer = _packed(function(*args, **kw))
         except BaseException as error:
-            kind = type(error)
-            answer = marshal.dumps(("error", (kind.__module__, kind.__qualname__, [_bare(a) for a in error.args])))
+            kind, facts = type(error), vars(error) if isinstance(error, LazyLLMError) else {}
+            parts = [_bare(a) for a in error.args], {name: _bare(fact) for name, fact in facts.items()}
+            answer = marshal.dumps(("error", (kind.__module__, kind.__qualname__, *parts)))
         flush()
         with os.fdopen(writer, "wb") as file:
             file.write(answer)
@@ -66,13 +67,15 @@ def unpacked(told: bytes) -> tuple[str, Any] | None:
     return kind, value
 
 
-def rebuilt(module: str, name: str, args: list[Any]) -> BaseException:
+def rebuilt(module: str, name: str, args: list[Any], facts: dict[str, Any]) -> BaseException:
     """Return an exception of the child's class if this process knows it, else a JobError that names it."""
     found = getattr(sys.modules.get(module), name, None)
     if isinstance(found, type) and issubclass(found, BaseException):
         with suppress(Exception):  # its constructor wants something else
-            made = found(*args)
+            ours = issubclass(found, LazyLLMError)  # whose `args` are the whole text, not what the constructor takes
+            made = found.__new__(found, *args) if ours else found(*args)
             if isinstance(made, BaseException):
+                vars(made).update(facts)
                 return made
     return JobError(f"{module}.{name}: {' '.join(map(str, args))}")
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import IO, Any, cast
 
 from lazyllm.errors import InputError, LauncherError
+from lazyllm.jobs import checks
 from lazyllm.jobs.command import Command
 from lazyllm.jobs.job import Job
 from lazyllm.jobs.launcher import LazyLLMLaunchersBase
@@ -113,12 +114,9 @@ class EmptyLauncher(LazyLLMLaunchersBase):
         super().__init__(sync=sync)
         if sys.platform == "win32":
             raise LauncherError("launchers.empty needs Linux or macOS.", hint="On Windows, run it under WSL.")
-        if ngpus is not None and (isinstance(ngpus, bool) or not isinstance(ngpus, int) or ngpus < 0):
-            raise InputError(f"ngpus is None or a whole number from 0, not {ngpus!r}.")
-        if not isinstance(subprocess, bool):
-            raise InputError(f"subprocess is True or False, not {subprocess!r}.")
-        if share_gpus is not None and not isinstance(share_gpus, bool):
-            raise InputError(f"share_gpus is True, False or None, not {share_gpus!r}.")
+        checks.whole("ngpus", ngpus, 0, none=True)
+        checks.flag("subprocess", subprocess)
+        checks.flag("share_gpus", share_gpus, none=True)
         self.subprocess = subprocess
         self.ngpus = ngpus
         self.share_gpus = share_gpus

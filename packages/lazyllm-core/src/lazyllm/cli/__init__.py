@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 from typing import Any
 
@@ -100,11 +102,20 @@ def run(args: list[str]) -> int:
     except click.ClickException as error:
         error.show()
         return error.exit_code
-    except BrokenPipeError:
-        sys.stderr.close()
-        return 1
     except LazyLLMError as error:
         return _report(error, "--json" in args)
+    except OSError as error:
+        if error.filename is not None or error.errno not in (errno.EPIPE, errno.ENOSPC, errno.EIO):
+            raise
+        _close_output(error)
+        return 1
+
+
+def _close_output(error: OSError) -> None:
+    """Say why stdout takes no more, unless its reader has gone, and have the interpreter not try again at its end."""
+    if error.errno != errno.EPIPE:
+        click.echo(f"error: the output cannot be written: {error.strerror}", err=True)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def _report(error: LazyLLMError, as_json: bool) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -46,16 +47,25 @@ def chat(
     module = UrlModule(_url(where), timeout=timeout)
     sampling = {k: v for k, v in (("max_tokens", max_tokens), ("temperature", temperature)) if v is not None}
     messages: list[dict[str, str]] = [{"role": "system", "content": system}] if system else []
-    text = " ".join(question) or (sys.stdin.read().strip() if not sys.stdin.isatty() else "")
+    here = sys.stdin is not None and sys.stdin.isatty()
+    text = " ".join(question) or ("" if here else _piped())
     if text:
         messages.append({"role": "user", "content": text})
         answer = _answer(module, messages, sampling, quiet=as_json)
         if as_json:
             click.echo(json.dumps({"answer": answer}, ensure_ascii=False))
         return
-    if not sys.stdin.isatty():
+    if not here:
         raise InputError("There is no question: give it as an argument or on stdin.")
     _converse(module, messages, sampling)
+
+
+def _piped() -> str:
+    """Return what stdin, which is no terminal, holds; empty if it is closed."""
+    try:
+        return sys.stdin.buffer.read().decode("utf-8").strip() if sys.stdin is not None else ""
+    except UnicodeDecodeError as error:
+        raise InputError(f"What stdin holds is no UTF-8 text: {error.reason} at byte {error.start}.") from None
 
 
 def _converse(module: Any, messages: list[dict[str, str]], sampling: dict[str, Any]) -> None:
@@ -87,6 +97,8 @@ def _answer(module: Any, messages: Sequence[dict[str, str]], sampling: dict[str,
 def _url(where: str) -> str:
     if "://" in where:
         return where
+    if re.match(r"(\[[\da-f:]+\]|[\w.-]+):\d+(/|$)", where, re.I):
+        return f"http://{where}"
     from ..jobs.manage import find, info
 
     found = info(find(where))

@@ -124,7 +124,7 @@ def stop(jobs: tuple[str, ...], everything: bool, force: bool, as_json: bool) ->
             failed += 1
             told.append({"id": key, "error": job.message, "hint": job.hint})
             if not as_json:
-                click.echo(f"{click.style('error:', fg='red', bold=True)} {job}", err=True)
+                click.echo(f"{click.style('error:', fg='red', bold=True)} job {key}: {job}", err=True)
             continue
         told.append(job.to_json())
         if not as_json:

@@ -50,6 +50,7 @@ def parse(cls: Any, args: Sequence[str], command: click.Command) -> tuple[list[s
     who = cls.component_name().partition(".")[2]
     positional: list[str] = []
     found: dict[str, Any] = {}
+    beside: dict[str, str] = {}  # what stands after an option that is true or false → the option
     rest = list(args)
     while rest:
         item = rest.pop(0)
@@ -65,8 +66,12 @@ def parse(cls: Any, args: Sequence[str], command: click.Command) -> tuple[list[s
             )
         kind = types.get(spelling[plain])
         if not equals:
+            if kind is bool and rest:
+                beside[rest[0]] = name
             value = _next_value(name, rest, kind)
         found[spelling[plain]] = convert(name, value, kind)
+    if len(positional) > 1 and (stray := next((word for word in positional if word in beside), None)):
+        convert(beside[stray], stray, bool)
     return positional, found
 
 

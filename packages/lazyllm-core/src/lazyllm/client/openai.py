@@ -33,7 +33,12 @@ class OpenAIClient:
 
     def models(self) -> list[str]:
         """Return the names of the models that are served."""
-        answer = self._http.fetch_json("GET", "/models", timeout=30)
+        try:
+            answer = self._http.fetch_json("GET", "/models", timeout=30)
+        except ServiceError as error:
+            if error.status == 404 and not error.hint:
+                error = ServiceError(error.message, hint=f"Is it {self.url}/v1?", status=404)
+            raise error from None
         try:
             return [model["id"] for model in answer["data"]]
         except (TypeError, KeyError):
@@ -77,17 +82,38 @@ class OpenAIClient:
 
     def stream(
         self, prompt: str | Mapping[str, Any], *, timeout: float | None = None, **parameters: Any
-    ) -> Iterator[str]:
-        """Yield the answer's text as it comes. Closing the iterator ends the request."""
+    ) -> Iterator[Any]:
+        """Yield the answer's text as it comes; with tool calls, the assistant's whole message is the last piece.
+
+        Closing the iterator ends the request.
+        """
         path, body = self.request(prompt, parameters)
+        if body.get("n") not in (None, 1):
+            raise InputError(f"n={body['n']!r}: one answer can be streamed at a time.", hint="Leave stream out, or n.")
+        said: list[str] = []
+        calls: dict[int, dict[str, Any]] = {}
         for event in self._http.events(path, {**body, "stream": True}, timeout=timeout):
             for choice in event.get("choices") or ():
-                text = choice.get("text") or (choice.get("delta") or {}).get("content")
-                if text:
+                delta = choice.get("delta") or {}
+                for part in delta.get("tool_calls") or ():
+                    _join(calls, part)
+                if text := choice.get("text") or delta.get("content"):
+                    said.append(text)
                     yield text
+        if calls:
+            yield {"role": "assistant", "content": "".join(said) or None, "tool_calls": [*calls.values()]}
 
     def close(self) -> None:
         self._http.close()
+
+
+def _join(calls: dict[int, dict[str, Any]], part: Mapping[str, Any]) -> None:
+    """Add a streamed part of a tool call to those that have come."""
+    empty = {"id": None, "type": "function", "function": {"name": "", "arguments": ""}}
+    call = calls.setdefault(part.get("index", 0), empty)
+    call["id"] = part.get("id") or call["id"]
+    for name, text in (part.get("function") or {}).items():
+        call["function"][name] = call["function"].get(name, "") + (text or "")
 
 
 def _content(choice: Mapping[str, Any]) -> Any:

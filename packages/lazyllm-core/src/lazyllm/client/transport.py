@@ -38,7 +38,8 @@ class Transport:
         timeout: float | None = 600.0,
         api_key: str | None = None,
     ) -> None:
-        parts = urlsplit(url) if isinstance(url, str) else None
+        check_timeout(timeout)
+        parts = urlsplit(url) if isinstance(url, str) and url == url.strip() else None
         if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
             raise InputError(f"{url!r} is no URL of a server: expected http://HOST:PORT/PATH.")
         self.url = url.rstrip("/")
@@ -72,6 +73,7 @@ class Transport:
     def _request(self, method: str, path: str, body: Any, timeout: float | None) -> Iterator[httpx.Response]:
         import httpx
 
+        check_timeout(timeout)
         seconds = self._timeout if timeout is None else timeout
         limits = httpx.Timeout(seconds, connect=CONNECT_TIMEOUT if seconds is None else min(seconds, CONNECT_TIMEOUT))
         url = f"{self.url}{path}"
@@ -158,6 +160,13 @@ class Transport:
                 yield from (part.decode("utf-8", "replace") for part in whole if part)
         if held:
             yield held.decode("utf-8", "replace")
+
+
+def check_timeout(timeout: Any) -> None:
+    """Raise an InputError for a timeout that is neither None nor a number of seconds above 0."""
+    number = isinstance(timeout, (int, float)) and not isinstance(timeout, bool)
+    if timeout is not None and not (number and timeout > 0):
+        raise InputError(f"timeout={timeout!r}: expected seconds, above 0, or None to wait for ever.")
 
 
 def _bearer(key: str) -> str:

@@ -110,8 +110,8 @@ class LazyLLMDeployBase(ComponentBase):
                 from ..common.log import LOG
 
                 shown = config["mode"] is Mode.Display
-                words = "would be served; it is not there, so %s stands for it" if shown else "serving %s instead"
-                LOG.warning(f"%s holds no model with weights; {words}.", finetuned_model, base_model)
+                words = "yet; the command that is shown serves %s" if shown else "to serve; serving %s instead"
+                LOG.warning(f"%s holds no model with weights {words}.", finetuned_model, base_model)
         named = base_model if base_model is not None else finetuned_model
         if named is None:
             raise ModelError("No model to serve: give the folder of a fine-tuned or of a base model.")

@@ -21,6 +21,7 @@ TOKENIZER_FILES = (
     "vocab.json",
     "vocab.txt",
     "spiece.model",
+    "tekken.json",
 )
 
 
@@ -91,7 +92,9 @@ def find_data(path: str | os.PathLike[str]) -> str:
         if exists(candidate, DataError):
             return os.path.abspath(candidate)  # noqa: PTH100 (the user's own links are kept)
     where = f" (nor {below})" if root else ""
-    raise DataError(f"Data {os.fspath(path)!r} does not exist{where}. {_neighbours(given)}")
+    raise DataError(
+        f"Data {os.fspath(path)!r} does not exist{where}. {_neighbours(below if below.parent.is_dir() else given)}"
+    )
 
 
 def find_model(name: str | os.PathLike[str]) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import PurePath
 from typing import Any, Literal
 
 from ..errors import InputError
@@ -54,6 +55,11 @@ class Step:
             if isinstance(item, str) and "\0" in item:
                 raise InputError(f"No program can be given an argument with a NUL character in it: {item!r}.")
 
+    @property
+    def title(self) -> str:
+        """Its name, or else its program's."""
+        return self.name or PurePath(str(self.argv[0])).name
+
 
 @dataclass(frozen=True, slots=True)
 class Service:
@@ -83,6 +89,8 @@ class Command:
         returns: the job's value is the JSON that a step left as result.json in the job's folder.
         ranks: the steps run in several processes, each with torchrun's RANK; the first one's value counts.
         scratch: paths that have no meaning once the job has ended; removed then.
+        grace: seconds that the programs need to end well once they are asked to; the launcher's own grace if that is
+            longer.
         log: file that the output goes to; the record links to it. By default the output is kept in the record.
         cwd: working folder, the caller's by default.
         title: a few words for `lazyllm ps`.
@@ -99,6 +107,7 @@ class Command:
     returns: bool = False
     ranks: bool = False
     scratch: tuple[str, ...] = ()
+    grace: float = 0.0
     log: str | None = None
     cwd: str | None = None
     title: str = ""

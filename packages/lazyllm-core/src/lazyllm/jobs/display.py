@@ -14,6 +14,8 @@ STAMP = re.compile(r"(\d{4}-\d\d-\d\d[ T])?\d\d:\d\d:\d\d([.,]\d+)?\s+(-\s+)?(IN
 """A program's own time stamp: the log has one already."""
 EVERY = 5.0
 """Seconds between two progress lines where there is no terminal."""
+FEW = 10
+"""Steps that are so few that each of them is news."""
 
 
 class Display:
@@ -25,7 +27,7 @@ class Display:
         self._tasks: dict[str, Any] = {}
         self._plain = not sys.stderr.isatty()
         self._shown = 0.0
-        self._held = ""
+        self._held = self._name = ""
 
     def line(self, text: str) -> None:
         """Show a line."""
@@ -33,7 +35,9 @@ class Display:
         if match is None:
             self._write(text)
         elif self._plain or not self._draw(*match.groups()):
-            self._throttle(text, last=match[2] == match[3])
+            few = int(match[3]) <= FEW or match[2] == match[3]
+            self._throttle(text, now=few or match[1] != self._name)
+            self._name = match[1]
 
     def close(self) -> None:
         """Show what was held back and take the bar down."""
@@ -51,10 +55,10 @@ class Display:
         else:
             self._bar.console.print(f"{self.name}: {text}", markup=False, highlight=False, soft_wrap=True)
 
-    def _throttle(self, text: str, last: bool) -> None:
-        now = time.monotonic()
-        if last or now - self._shown >= EVERY:
-            self._shown, self._held = now, ""
+    def _throttle(self, text: str, now: bool) -> None:
+        when = time.monotonic()
+        if now or when - self._shown >= EVERY:
+            self._shown, self._held = when, ""
             self._write(text)
         else:
             self._held = text

@@ -11,7 +11,7 @@ from copy import copy
 from typing import TYPE_CHECKING, Any, cast
 
 from ..common.log import LOG
-from ..errors import JobError, LauncherError, LazyLLMError
+from ..errors import InputError, JobError, LauncherError, LazyLLMError
 from . import record as records
 from . import runner
 from .command import Command
@@ -47,6 +47,8 @@ class Job(JobView):
     def __init__(
         self, cmd: Command, launcher: LazyLLMLaunchersBase, *, name: str | None = None, detach: bool = False
     ) -> None:
+        if not isinstance(name, str | None):
+            raise InputError(f"name={name!r} is no text; a job is called by one, or by None for its program's.")
         super().__init__(cmd, launcher, name or name_of(cmd), None)
         self._init(detach)
 
@@ -77,7 +79,7 @@ class Job(JobView):
 
     def runner_argv(self) -> list[str]:
         """Return the command line that runs this job, wherever its record folder can be seen."""
-        return [self.launcher.python, "-I", "-S", runner.__file__, str(self._started().folder)]
+        return [self.launcher.python, "-I", "-S", runner.__file__, str(self.demand_record().folder)]
 
     def runner_environment(self) -> dict[str, str]:
         """Return the variables to add to what the runner is started with.
@@ -85,7 +87,7 @@ class Job(JobView):
         A job that outlives its starter is marked as one of its own, or else a job from within which it was started
         would end it as part of itself. Others need none: they end with the job around them.
         """
-        record = self._started()
+        record = self.demand_record()
         mark, detached = os.fsdecode(runner.MARK), os.fsdecode(runner.DETACHED)
         return {mark: record.id, detached: record.id} if record.data["detached"] else {}
 
@@ -99,7 +101,8 @@ class Job(JobView):
             raise JobError(f"Job {self.name!r} was started by another process.")
         planned = copy(self)
         detached = self.detach or not self.launcher.owned
-        planned.record = records.planned(self.command, detached=detached)
+        grace = max(self.launcher.grace, self.command.grace)
+        planned.record = records.planned(self.command, detached=detached, grace=grace)
         try:
             with _wrapped(f"launchers.{self.launcher.short_name()} cannot tell how it would submit job {self.name!r}"):
                 return self.launcher.submission(planned)
@@ -137,7 +140,7 @@ class Job(JobView):
                 owner=records.owner() if owned else None,
                 detached=not owned,
                 host=host,
-                grace=launcher.grace,
+                grace=max(launcher.grace, command.grace),
                 timeout=launcher.timeout,
                 notify=launcher.notified,
             )
@@ -216,7 +219,7 @@ class Job(JobView):
         if self._stopped and not force:
             return
         self._stopped = True
-        record = self._started()
+        record = self.demand_record()
         record.ask_to_end()
         if force and signal_runner(record.status(), force=True):
             return
@@ -233,7 +236,7 @@ class Job(JobView):
             LOG.warning("%s The job's own runner was told to end it.", error)
 
     def _stop(self, force: bool) -> None:
-        grace = float(self._started().data.get("grace", 5.0))
+        grace = float(self.demand_record().data.get("grace", 5.0))
         try:
             self.ask_to_end(force)
             if self._ended_within(grace + 2):
@@ -278,7 +281,7 @@ class Job(JobView):
 
     def _watch(self) -> Watcher:
         if self._watcher is None or not (self._watcher.over or self._watcher.alive):
-            self._started()
+            self.demand_record()
             self._watcher = Watcher(self)
         return self._watcher
 

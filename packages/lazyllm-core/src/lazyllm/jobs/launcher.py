@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Self
 
 from ..errors import InputError, LauncherError
 from ..registry import Registered
+from . import checks
 from .command import Arg, Command
 from .function import call_of, calls
 from .job import Job
@@ -41,7 +42,8 @@ class LazyLLMLaunchersBase(Registered):
       finds there. Servers on any but the loopback's get an API key, which this user's clients know.
     - `timeout`: seconds that a job may run; waiting in a queue does not count.
     - `python`: the Python >= 3.8 that runs the runner on the node.
-    - `grace`: seconds between asking a job's processes to end and killing them.
+    - `grace`: seconds between asking a job's processes to end and killing them; a command may need more, and a job's
+      own stand in its record.
     - `environment()`: variables that the job gets. Called before its record is made, so it may refuse the job.
     - `watch(job, seconds)`: wait for news; by default it sleeps and has the record read and `query` asked each time.
     - `release(job)`: let go of what was held for a job that has ended.
@@ -52,11 +54,13 @@ class LazyLLMLaunchersBase(Registered):
 
     - `job.runner_argv()` and `job.runner_environment()`: the command line to run, and the variables to add to its
       environment; without these a detached job that was started within another job dies with that one.
-    - `job.record`: the job's `Record`, its folder, which any process of the user reads. `record.submitted(id)` keeps an
-      id before `submit` returns; `record.finish(state, reason)` writes the end of a job whose runner never will.
+    - `job.record`: the job's `Record`, its folder, which any process of the user reads; `job.demand_record()` is the
+      same, or an error in words before the start. `record.submitted(id)` keeps an id before `submit` returns;
+      `record.finish(state, reason)` writes the end of a job whose runner never will.
     - `job.handle`: the launcher's own, for what lives in this process only; `job.detach`: the user wants the job to
       outlive this process.
     - `lazyllm.jobs.sweep.signal_runner(record.status(), force)`: ends a job whose runner is on this machine.
+    - `lazyllm.jobs.checks`, `.tools` and `.polling`: for arguments, a scheduler's programs, and questions to it.
     - `short_name()`: the launcher's name under `lazyllm.launchers`, from its class name; records and messages have it.
     - `assumed`: the constructor's arguments that a component chose and no user gave; ignore them where they do not fit.
 
@@ -96,8 +100,7 @@ class LazyLLMLaunchersBase(Registered):
         return super().__new__(cls)
 
     def __init__(self, sync: bool = True) -> None:
-        if not isinstance(sync, bool):
-            raise InputError(f"sync is True or False, not {sync!r}.")
+        checks.flag("sync", sync)
         self.sync = sync
 
     def submit(self, job: Job) -> str | None:
@@ -173,6 +176,12 @@ class LazyLLMLaunchersBase(Registered):
     def _job_of(self, job: Any, args: tuple[Any, ...], kw: dict[str, Any]) -> Any:
         if calls(job):
             return self.makejob(call_of(job, args, kw, self.python), name=job)
+        if isinstance(job, Job) and type(job.launcher) is not type(self):
+            raise InputError(
+                f"Job {job.name!r} was made by launchers.{job.launcher.short_name()}; "
+                f"launchers.{self.short_name()} launches its own jobs only.",
+                hint="job.launcher.launch(job), or make it here: makejob(job.command)",
+            )
         made = job if isinstance(job, Job) else self.makejob(job)  # which may refuse it for a better reason
         if args or kw:
             raise InputError(f"Only a function takes arguments, {job!r} does not.")

@@ -20,6 +20,7 @@ from .runner import MARK, environment, port_free, processes, resolve, token
 from .status import Status, state_of
 from .sweep import here, processes_of, prove_gone, runner_alive, settle, sweep
 
+LISTS = "lazyllm ps --all lists all jobs."
 AT_ONCE = 16
 """Jobs that `stop_each` ends at a time."""
 
@@ -130,11 +131,13 @@ def find(key: str | int) -> Record:
         JobError: the record that is meant was damaged.
     """
     key = str(key).strip()
-    exact = Record(records.jobs_folder() / key) if key and "/" not in key and not key.startswith(".") else None
+    if not key:
+        raise InputError("A job is named by its id, its name, a PID or a URL, not by nothing.", hint=LISTS)
+    exact = Record(records.jobs_folder() / key) if "/" not in key and not key.startswith(".") else None
     if exact and exact.data.get("id") == key:
         exact.demand_sound()
         return exact
-    everything = list(records.records()) if key else []
+    everything = list(records.records())
     named = [record for record in everything if key in _names(record)]
     if named:
         return _the_one(key, named)
@@ -143,8 +146,15 @@ def find(key: str | int) -> Record:
         return begins[0]
     if begins:
         raise InputError(f"{key!r} begins the ids of several jobs: {_ids(begins)}.")
-    known = [name for record in everything for name in (record.id, record.data.get("name", ""))]
-    raise InputError(f"There is no job {key!r}. {near(key, known[-200:])}", hint="lazyllm ps lists all jobs.")
+    nearest = near(key, _ids_and_names(everything))
+    if not nearest.startswith("Did"):
+        running = [record for record in everything if not record.state.ended]
+        nearest = near(key, _ids_and_names(running)) if running else "No job runs."
+    raise InputError(f"There is no job {key!r}. {nearest}", hint=LISTS)
+
+
+def _ids_and_names(found: list[Record]) -> list[str]:
+    return [name for record in found for name in (record.id, record.data.get("name", "")) if name]
 
 
 def _names(record: Record) -> set[str]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Hashable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from ..common.log import LOG
 from .job import Job
@@ -29,7 +30,7 @@ class Poller:
 
     A subclass has `query`, which asks and keeps what it hears, and `seen`, which calls `refresh` and returns that. A
     launcher's `watch` and `release` are then `poller.watch(job, jobid, seconds)` and `poller.leave(jobid)`. One poller
-    serves a whole process; a forked child needs one of its own, so keep them under `os.getpid()`.
+    serves a whole process: get it by `shared`.
     """
 
     everything: ClassVar[bool] = False
@@ -37,6 +38,16 @@ class Poller:
     quick: ClassVar[float] = 0.5
     slow: ClassVar[float] = 5.0
     """Seconds between two queries: soon after a change, and later on. A job's end is learnt from its record anyhow."""
+
+    pollers: ClassVar[dict[tuple[Any, ...], Any]] = {}
+    """Those that `shared` has made."""
+
+    @classmethod
+    def shared(cls, make: Callable[[], Self], *key: Hashable) -> Self:
+        """Return this process's poller for `key`, which `make` makes if need be; a forked child has one of its own."""
+        mine: tuple[Any, ...] = (cls, os.getpid(), *key)
+        found: Self = cls.pollers.get(mine) or cls.pollers.setdefault(mine, make())
+        return found
 
     def __init__(self) -> None:
         self.followed: dict[str, float] = {}

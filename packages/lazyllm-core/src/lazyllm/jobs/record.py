@@ -47,6 +47,11 @@ class Record:
     def log(self) -> Path:
         return self.folder / "output.log"
 
+    @property
+    def age(self) -> float:
+        """Seconds since the record was made."""
+        return time.time() - float(self.data.get("created", 0))
+
     def status(self) -> dict[str, Any]:
         """status.json as it is now, without fields that cannot be right; empty before the runner has begun."""
         return sound(_read(self.folder / "status.json"))
@@ -153,10 +158,14 @@ def create(command: Command, *, name: str, launcher: str, env: Mapping[str, str]
         ) from None
 
 
-def planned(command: Command, *, detached: bool) -> Record:
-    """Return what stands for the record of a job that is only shown: its folder, `JOB`, is never made."""
+def planned(command: Command, **facts: Any) -> Record:
+    """Return what stands for the record of a job that is only shown: its folder, `JOB`, is never made.
+
+    Args:
+        facts: fields of job.json that the launcher looks at.
+    """
     record = Record(jobs_folder() / "JOB")
-    record.data = {"id": record.id, "detached": detached, "cwd": str(Path(command.cwd or ".").absolute())}
+    record.data = {"id": record.id, "cwd": str(Path(command.cwd or ".").absolute()), **facts}
     return record
 
 
@@ -291,8 +300,9 @@ def _remove_unfinished() -> int:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        data = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:  # somebody may have put a pipe there
+            data = json.loads(file.read())
+    except (OSError, ValueError, TypeError, RecursionError):
         return {}
     return data if isinstance(data, dict) else {}
 
@@ -300,3 +310,8 @@ def _read(path: Path) -> dict[str, Any]:
 def owner() -> dict[str, Any]:
     """This process, as job.json names it."""
     return {"pid": os.getpid(), "created": token(os.getpid()), "numbers": numbers()}
+
+
+def died(who: Mapping[str, Any]) -> bool:
+    """Say whether the process that `owner` described is known to be dead, which only its own machine can tell."""
+    return bool(who.get("numbers") == numbers() and token(who["pid"]) != who["created"])

@@ -66,7 +66,7 @@ def _abandoned(record: Record) -> bool:
     owner = record.data.get("owner")
     if owner:
         return bool(token(owner["pid"]) != owner["created"])
-    return bool(time.time() - float(record.data.get("created", 0)) > STARTUP)
+    return record.age > STARTUP
 
 
 def processes_of(record: Record, status: dict[str, Any]) -> dict[int, str]:

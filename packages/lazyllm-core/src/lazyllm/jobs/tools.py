@@ -6,10 +6,17 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from ..errors import LauncherError
+
+DEAF = 10.0
+"""Seconds for which nothing more is asked after a question without an answer: the next would wait as long."""
+OWN = ("LAZYLLM_JOB_ID", "LAZYLLM_JOB_DIR", "LAZYLLM_JOB_DETACHED", "LAZYLLM_JOB_RANKS")
+"""Variables of the job that this process runs in, if it runs in one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,3 +78,29 @@ def run(
 
 def _text(said: bytes) -> str:
     return said.decode("utf-8", "replace")
+
+
+class Asking:
+    """Asks a scheduler by `ask` (`run`, say), but nothing for some seconds after a question that it did not answer."""
+
+    def __init__(self, ask: Callable[..., Answer]) -> None:
+        self._ask = ask
+        self._again = float("-inf")
+
+    def __call__(self, *args: Any, **kw: Any) -> Answer | None:
+        """Return the answer to a query, for which `ask` gets the arguments; None if the scheduler cannot be asked."""
+        if time.monotonic() < self._again:
+            return None
+        try:
+            answer = self._ask(*args, **kw)
+        except LauncherError:
+            return None
+        if answer.code is None:
+            self._again = time.monotonic() + DEAF
+            return None
+        return answer
+
+
+def settings(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the LAZYLLM_ variables of `environ` that a job may take along; secrets are among them."""
+    return {name: value for name, value in environ.items() if name.startswith("LAZYLLM_") and name not in OWN}

@@ -84,7 +84,7 @@ class JobView:
             raise JobError(f"Job {self.name!r} serves nothing, so it has no URL.")
         if self.shown_only:
             return f"http://{{ip}}:{{port}}{self.serves['path']}"
-        url = self._started().url(self.details())
+        url = self.demand_record().url(self.details())
         if url is None:
             raise self._too_early("URL")
         return url
@@ -92,7 +92,7 @@ class JobView:
     @property
     def serves(self) -> dict[str, Any] | None:
         """The service's port name, path, protocol, health and timeout; None if the job serves nothing."""
-        described = self.command.to_json() if self.command else self._started().data
+        described = self.command.to_json() if self.command else self.demand_record().data
         service: dict[str, Any] | None = described.get("service")
         return service
 
@@ -100,9 +100,9 @@ class JobView:
     def return_value(self) -> Any:
         """The service's URL (None before it is known), what a function returned, or else the command's result."""
         if self.serves is None:
-            described = self.command.to_json() if self.command else self._started().data
+            described = self.command.to_json() if self.command else self.demand_record().data
             return self._returned() if described.get("returns") else described.get("result")
-        return self.url if self.shown_only else self._started().url(self.details())
+        return self.url if self.shown_only else self.demand_record().url(self.details())
 
     def _returned(self) -> Any:
         """Return what a function's call left behind; None before its end."""
@@ -122,12 +122,12 @@ class JobView:
     @property
     def key_file(self) -> Path | None:
         """The file, readable by its owner alone, with the API key that the job's server demands; None without key."""
-        return key_file(self._started())
+        return key_file(self.demand_record())
 
     @property
     def log(self) -> Path:
         """The file that holds the job's output."""
-        return self._started().log
+        return self.demand_record().log
 
     def output(self, tail: int | None = None) -> str:
         """Return what the job wrote, or its last `tail` lines."""
@@ -138,7 +138,8 @@ class JobView:
         self._refresh()
         return dict(self._status)
 
-    def _started(self) -> Record:
+    def demand_record(self) -> Record:
+        """Return the job's record; a JobError before its start."""
         if self.record is None:
             raise JobError(f"Job {self.name!r} has not been started.", hint="Call start() first.")
         return self.record
@@ -150,7 +151,7 @@ class JobView:
 
     def _refresh(self) -> Status:
         """Read the record again, asking the launcher where it names no end."""
-        record = self._started()
+        record = self.demand_record()
         if (state := state_of(self._status)).ended:
             return state
         self._status = settle(record)
@@ -184,7 +185,7 @@ class JobView:
 
     def _end_as(self, asked: Status) -> dict[str, Any]:
         """Write the end of a job that its launcher says is over, though no runner has written one."""
-        record = self._started()
+        record = self.demand_record()
         ran = bool(self._status.get("runner_pid"))
         state, reason = gone(record, "runner died" if ran else "the launcher dropped it before it ran")
         if asked is Status.Cancelled and not record.stopping:
@@ -193,7 +194,7 @@ class JobView:
 
     def _error(self) -> JobError:
         """Return the error that says how the job ended, with its last lines."""
-        status, record = self.details(), self._started()
+        status, record = self.details(), self.demand_record()
         return JobError(
             f"Job {self.name!r} ({self.id}): {status.get('reason') or 'ended before it was ready'}.",
             hint=status.get("hint") or f"The whole output: {record.log}",

@@ -45,6 +45,11 @@ class UrlModule(metaclass=Checked):
         api_key: str | None = None,
         timeout: float | None = 600.0,
     ) -> None:
+        from ..client.transport import check_timeout
+
+        if not isinstance(url, str):
+            raise InputError(f"url={url!r} is no text: expected http://HOST:PORT/PATH.")
+        check_timeout(timeout)
         self._url = url
         self._stream = stream
         if protocol not in (None, "openai"):
@@ -148,6 +153,9 @@ class UrlModule(metaclass=Checked):
     ) -> Any:
         """Return the formatted answer, or with `stream` an iterator of its unformatted pieces.
 
+        An answer that calls tools is the assistant's message, a dict with `tool_calls`, as it came; in a stream it is
+        the last piece. It can stand in the next call's history, followed by the tools' messages.
+
         Args:
             input: what the prompter takes: a string, a mapping of its slots, messages.
             history: `[[user, assistant], …]` or messages (`llm_chat_history` is its historic name).
@@ -165,9 +173,9 @@ class UrlModule(metaclass=Checked):
         answer = self.client.ask(prompt, timeout=timeout, **parameters)
         if isinstance(prompt, str) and isinstance(answer, str):
             answer = self._prompt.get_response(answer, prompt)
-        return self._formatter(answer)
+        return answer if isinstance(answer, dict) and answer.get("tool_calls") else self._formatter(answer)
 
-    def _pieces(self, prompt: Any, timeout: float | None, parameters: Mapping[str, Any]) -> Iterator[str]:
+    def _pieces(self, prompt: Any, timeout: float | None, parameters: Mapping[str, Any]) -> Iterator[Any]:
         return self.client.stream(prompt, timeout=timeout, **parameters)
 
     def close(self) -> None:
@@ -175,6 +183,10 @@ class UrlModule(metaclass=Checked):
         if self._client is not None:
             self._client.close()
             self._client = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy gets: all but the connections, which it opens for itself."""
+        return {**self.__dict__, "_client": None}
 
     def __repr__(self) -> str:
         return f"<lazyllm.{type(self).__name__} url={self._url or None!r}>"

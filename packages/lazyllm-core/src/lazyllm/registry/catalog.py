@@ -42,6 +42,9 @@ KNOWN: dict[str, dict[str, tuple[str, str]]] = {
 """group → name → (class, distribution)"""
 
 
+KEYS = {"sco": "lazyllm-launch-sco", "psij": "lazyllm-launch-psij", "ray": "lazyllm-launch-ray"}
+"""first word of a configuration key → the distribution that adds it"""
+
 INSTALL = {"lazyllm-launch-local": "pip install 'lazyllm-core[local]'"}
 """distribution → the command, where it is not simply its name"""
 
@@ -49,6 +52,11 @@ INSTALL = {"lazyllm-launch-local": "pip install 'lazyllm-core[local]'"}
 def install(distribution: str) -> str:
     """Return the command that installs `distribution`."""
     return INSTALL.get(distribution, f"pip install {distribution}")
+
+
+def distribution_of_key(name: str) -> str | None:
+    """Return the distribution that adds the configuration key `name`, if it is a known one's."""
+    return KEYS.get(name.replace(".", "_").partition("_")[0])
 
 
 def distribution_of_class(name: str) -> str | None:

@@ -30,12 +30,13 @@ class Group:
 
     def _add(self, cls: type) -> None:
         key = cls.__name__.lower()
-        held = self._members.get(key)
-        if held is not None and (held.__module__, held.__qualname__) != (cls.__module__, cls.__qualname__):
-            raise PluginConflictError(
-                f"{self._name}.{cls.__name__} is already {held.__module__}.{held.__qualname__}; "
-                f"{cls.__module__}.{cls.__qualname__} needs another name."
-            )
+        for other, held in self._members.items():
+            same = (held.__module__, held.__qualname__) == (cls.__module__, cls.__qualname__)
+            if not same and (shared := {*self._spellings(key)} & {*self._spellings(other)}):
+                raise PluginConflictError(
+                    f"{self._name}.{min(shared, key=len)} is already {held.__module__}.{held.__qualname__}; "
+                    f"{cls.__module__}.{cls.__qualname__} needs another name."
+                )
         if not cls.__module__.startswith("lazyllm."):
             self._refuse_installed_name(cls)
         self._members[key] = cls
@@ -62,12 +63,9 @@ class Group:
                 return cls
         return None
 
-    def _entry(self, key: str) -> installed.Entry | None:
+    def _claims(self, key: str) -> list[installed.Entry]:
         names = installed.entries(self._name)
-        if key in names:
-            return installed.only(names[key])
-        claims = [e for same in names.values() for e in same if key in self._spellings(e.attribute)]
-        return installed.only(claims) if claims else None
+        return names.get(key) or [e for same in names.values() for e in same if key in self._spellings(e.attribute)]
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
@@ -77,8 +75,8 @@ class Group:
             return _groups[f"{self._name}.{key}"]
         if (cls := self._local(key)) is not None:
             return cls
-        if (entry := self._entry(key)) is not None:
-            return installed.load_component(entry)
+        if claims := self._claims(key):
+            return installed.load_component(installed.only(claims))
         raise self._missing(name)
 
     def _missing(self, name: str) -> UnknownNameError:
@@ -108,8 +106,9 @@ class Group:
         return self._spellings(cls.__name__)[-1]
 
     def __contains__(self, name: str) -> bool:
+        """Say whether somebody provides `name`; using it may fail all the same."""
         key = str(name).lower()
-        return self._local(key) is not None or self._entry(key) is not None
+        return self._local(key) is not None or bool(self._claims(key))
 
     def __iter__(self) -> Any:
         return iter(dir(self))
@@ -120,6 +119,8 @@ class Group:
 
 def canonical(name: str) -> str:
     """Return the group's name for what authors write: `deploy`, `Deploy`, `LazyLLMDeployBase`, `a.b`."""
+    if not isinstance(name, str):
+        raise InputError(f"A group is given by its name, not by {name!r}.")
     name = name.rpartition(".")[2] if name.endswith("Base") else name
     if name.startswith("LazyLLM") and name.endswith("Base"):
         name = name[len("LazyLLM") : -len("Base")]

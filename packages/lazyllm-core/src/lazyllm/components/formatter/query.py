@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,16 +12,19 @@ from ...errors import InputError
 PREFIX = "<lazyllm-query>"
 
 
-def encode_query_with_filepaths(query: str | None = None, files: str | Sequence[str] | None = None) -> str:
+Path = str | os.PathLike[str]
+
+
+def encode_query_with_filepaths(query: str | None = None, files: Path | Sequence[Path] | None = None) -> str:
     """Return `<lazyllm-query>` and the JSON of `{"query": …, "files": […]}`; without files, the query alone.
 
     Raises:
-        InputError: `query` is no string, or `files` are no strings.
+        InputError: `query` is no string, or `files` are no paths.
     """
     query = "" if query is None else query
     if not isinstance(query, str):
         raise InputError(f"query is text, not {type(query).__name__}.")
-    paths = [files] if isinstance(files, str) else list(_paths(files or ()))
+    paths = _paths([files] if isinstance(files, (str, os.PathLike)) else files or ())
     return PREFIX + json.dumps({"query": query, "files": paths}) if paths else query
 
 
@@ -44,11 +48,13 @@ def decode_query_with_filepaths(query_files: str) -> dict[str, Any] | str:
     query, files = found.get("query", ""), found.get("files", [])
     if not isinstance(query, str) or not isinstance(files, list):
         raise InputError(f"What follows {PREFIX} has no text under 'query' or no list under 'files'.")
-    return {**found, "query": query, "files": list(_paths(files))}
+    return {**found, "query": query, "files": _paths(files)}
 
 
-def _paths(files: Any) -> Sequence[str]:
-    """Return `files`, all of them strings."""
-    if not isinstance(files, (list, tuple)) or not all(isinstance(path, str) for path in files):
-        raise InputError(f"files are a path or a list of paths, not {files!r:.80}.")
-    return files
+def _paths(files: Any) -> list[str]:
+    """Return `files`, all of them paths, as strings."""
+    if isinstance(files, (list, tuple)):
+        paths = [os.fspath(path) if isinstance(path, os.PathLike) else path for path in files]
+        if all(isinstance(path, str) for path in paths):
+            return paths
+    raise InputError(f"files are a path or a list of paths, not {files!r:.80}.")

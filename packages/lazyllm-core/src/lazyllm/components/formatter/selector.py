@@ -64,7 +64,10 @@ class _Level:
         return data[int(name)]
 
     def _misfit(self, data: Any, expected: str) -> SelectorError:
-        kinds = {dict: "an object", list: "a list", str: "a string", bool: "a truth value", type(None): "null"}
+        kinds = {
+            dict: "an object", list: "a list", str: "a string", bool: "true or false", int: "a number",
+            float: "a number", type(None): "null",
+        }  # fmt: skip
         return SelectorError(f"is {kinds.get(type(data), f'a {type(data).__name__}')}; {self.text} needs {expected}.")
 
 
