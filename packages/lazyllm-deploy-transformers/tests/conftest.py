@@ -153,9 +153,7 @@ class Served:
         return self.process.wait(30)
 
 
-@pytest.fixture(scope="module")
-def serve(tmp_path_factory):
-    """Start servers; those that still run at the module's end are stopped."""
+def starter(tmp_path_factory):
     started = []
 
     def start(folder, *options, **kw):
@@ -171,6 +169,29 @@ def serve(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def server(serve, model_dir):
-    """One server for a test file."""
-    return serve(model_dir)
+def serve(tmp_path_factory):
+    """Start servers; those that still run at the module's end are stopped."""
+    yield from starter(tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory, model_dir):
+    """One server of the trained model for all tests that change nothing in it."""
+    for start in starter(tmp_path_factory):
+        yield start(model_dir)
+
+
+@pytest.fixture
+def client(server):
+    import openai
+
+    with openai.OpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0, timeout=60) as c:
+        yield c
+
+
+@pytest.fixture
+def http(server):
+    import httpx
+
+    with httpx.Client(base_url=server.url, timeout=60) as c:
+        yield c

@@ -24,12 +24,19 @@ def test_the_command_serves_the_folder_with_typed_port_and_host(folder):
     assert "--max-model-len=256" in argv and "--trust-remote-code" not in argv
     service = command.service
     assert (service.port, service.path, service.protocol, service.health) == ("port", "/v1", "openai", "/health")
-    assert (
-        command.ports == {"port": None}
-        and command.env["OMP_WAIT_POLICY"] == "PASSIVE"
-        and int(command.env["OMP_NUM_THREADS"]) >= 1
-        and not command.secrets
-    )
+    assert command.ports == {"port": None} and not command.secrets
+    assert not command.env  # threads are counted where the server runs
+
+
+@pytest.mark.parametrize("level", ["debug", "error", None])
+def test_the_log_level_is_passed_on_where_it_is_given(folder, level):
+    argv = TransformersDeploy(**({"log_level": level} if level else {})).cmd(str(folder)).steps[0].argv
+    assert [a for a in argv if str(a).startswith("--log-level")] == ([f"--log-level={level}"] if level else [])
+
+
+def test_a_stop_leaves_the_server_its_shutdown_timeout_and_time_to_end(folder):
+    assert TransformersDeploy().cmd(str(folder)).grace == 40.0
+    assert TransformersDeploy(shutdown_timeout=0).cmd(str(folder)).grace == 10.0
 
 
 def test_every_option_is_known_to_the_server(folder):
@@ -38,6 +45,7 @@ def test_every_option_is_known_to_the_server(folder):
     engine = TransformersDeploy(
         True, port=8123, host="127.0.0.1", model_name="m", dtype="float32", device="cpu", max_num_seqs=3,
         max_model_len=99, max_batch_tokens=64, kv_cache_memory="1GiB", threads=2, shutdown_timeout=1,
+        log_level="warning",
     )  # fmt: skip
     command = engine.cmd(str(folder))
     assert command.ports == {"port": 8123} and command.host == "127.0.0.1"
@@ -45,7 +53,7 @@ def test_every_option_is_known_to_the_server(folder):
     s = parse([known[a.kind] if isinstance(a, Ref) else a for a in command.steps[0].argv[3:]])
     assert (s.port, s.model_name, s.dtype, s.device, s.max_num_seqs) == (8123, "m", "float32", "cpu", 3)
     assert (s.max_model_len, s.max_batch_tokens, s.kv_cache_memory, s.threads) == (99, 64, 2**30, 2)
-    assert s.shutdown_timeout == 1.0 and s.trust_remote_code and s.model == str(folder)
+    assert s.shutdown_timeout == 1.0 and s.log_level == "warning" and s.trust_remote_code and s.model == str(folder)
 
 
 def test_the_api_key_travels_as_a_secret(folder, tmp_path, monkeypatch):
@@ -81,7 +89,7 @@ def test_any_folder_name_is_passed_on_as_it_is(folder, name):
         {"host": "http://a"}, {"host": "-a"}, {"host": "[::1]"}, {"host": "256.0.0.1"}, {"host": "::1%a b"},
         {"host": "x" * 64}, {"host": "a..b"}, {"host": "a:80"}, {"device": "cuda:\u0663"}, {"kv_cache_memory": 0},
         {"kv_cache_memory": "9" * 400}, {"threads": 10**6}, {"max_num_seqs": 10**9}, {"model_name": "x" * 1001},
-        {"start_timeout": 0}, {"max_model_len": 4096},
+        {"start_timeout": 0}, {"max_model_len": 4096}, {"log_level": "loud"}, {"log_level": ["info"]},
     ],
 )  # fmt: skip
 def test_values_that_cannot_be_used_are_refused_before_anything_starts(folder, kw):
@@ -99,6 +107,11 @@ def test_the_job_of_a_merged_model_is_called_after_its_training(folder):
     merged.parent.mkdir()
     folder.rename(merged)
     assert TransformersDeploy().cmd(str(merged.parent)).title == "serve mine"
+
+
+def test_a_length_beyond_the_models_is_told_by_the_keywords_name(folder):
+    with pytest.raises(InputError, match=r"max_model_len=1000000000 \(--max-model-len\) is more than the 2048 tokens"):
+        TransformersDeploy(max_model_len=10**9).cmd(str(folder))
 
 
 def test_a_model_that_cannot_be_batched_is_refused_in_the_callers_process(folder):

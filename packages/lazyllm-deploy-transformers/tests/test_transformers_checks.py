@@ -1,17 +1,16 @@
 import json
 import subprocess
 import sys
+from importlib import metadata
 
 import pytest
 
 from lazyllm.errors import InputError, ModelError
 from lazyllm_deploy_transformers.architectures import NOT_BATCHED, refusal
-from lazyllm_deploy_transformers.arguments import parse, parse_size
 from lazyllm_deploy_transformers.batching.sizing import PAGE, Shape, plan
 from lazyllm_deploy_transformers.checks import check_folder
 from lazyllm_deploy_transformers.protocol.errors import ApiError
 from lazyllm_deploy_transformers.state import State
-from lazyllm_deploy_transformers.threads import default_threads
 
 SHAPE = Shape(layers=12, kv_heads=12, head_dim=64, itemsize=4, masks=1, context=2048)
 PER_TOKEN = 2 * 12 * 12 * 64 * 4 + 512 * 4 + 8
@@ -96,14 +95,20 @@ def test_models_that_cannot_be_batched_are_refused_from_their_config(folder, con
     assert "deploy" in e.value.hint
 
 
-def test_what_is_refused_names_the_installed_alternatives(folder, monkeypatch):
-    from lazyllm_deploy_transformers import checks
-
-    (folder / "config.json").write_text('{"model_type": "foo"}')
-    monkeypatch.setattr(checks, "installed", lambda: "serve it with deploy.other")
+@pytest.mark.parametrize(
+    "names, hint",
+    [
+        (["transformers"], "no other engine (deploy.…) is installed"),
+        (["transformers", "mine", "auto"], "serve it with another installed engine: deploy.auto, deploy.mine"),
+    ],
+)
+def test_what_is_refused_names_the_installed_alternatives(folder, monkeypatch, names, hint):
+    found = [metadata.EntryPoint(name, "nothing:here", "lazyllm.deploy") for name in names]
+    monkeypatch.setattr(metadata, "entry_points", lambda group: found)
+    (folder / "config.json").write_text('{"model_type": "mamba"}')
     with pytest.raises(ModelError) as e:
         check_folder(str(folder))
-    assert e.value.hint == "serve it with deploy.other"
+    assert e.value.hint == hint
 
 
 def test_a_quantised_model_names_the_package_that_it_lacks(folder, monkeypatch):
@@ -124,7 +129,7 @@ def test_a_context_longer_than_the_models_is_refused_from_its_config(folder, pla
     shape = {"max_position_embeddings": 2048}
     config = {"model_type": "llama"} | ({"text_config": shape} if place else shape)
     (folder / "config.json").write_text(json.dumps(config))
-    with pytest.raises(InputError, match="--max-model-len 1000000 is more than the 2048 tokens of the model's context"):
+    with pytest.raises(InputError, match="more than the 2048 tokens of the model's context"):
         check_folder(str(folder), max_model_len=1000000)
     assert check_folder(str(folder), max_model_len=2048).name == "model"
 
@@ -162,6 +167,21 @@ def test_code_of_the_model_is_not_run_unasked(folder):
     assert check_folder(str(folder), trust_remote_code=True).model_type == "mine"
 
 
+@pytest.mark.parametrize("part", ["AutoModelForCausalLM", "AutoConfig", "AutoTokenizer"])
+def test_code_that_the_library_does_not_need_is_no_cause_to_refuse(folder, part):
+    (folder / "config.json").write_text(json.dumps({"model_type": "phi3", "auto_map": {part: "m.M"}}))
+    assert check_folder(str(folder)).model_type == "phi3"
+
+
+def test_a_tokenizers_settings_alone_are_no_tokenizer(folder):
+    (folder / "tokenizer.json").rename(folder / "tekken.json")
+    (folder / "tokenizer_config.json").write_text("{}")
+    assert check_folder(str(folder)).model_type == "llama"
+    (folder / "tekken.json").unlink()
+    with pytest.raises(ModelError, match="has no tokenizer"):
+        check_folder(str(folder))
+
+
 def test_the_cache_has_room_for_every_sequence_where_memory_allows():
     s = plan(SHAPE, max_num_seqs=4, max_model_len=1024, max_batch_tokens=None, limit=None, free=64 * 2**30)
     assert s.tokens >= 4 * 1024 and s.max_model_len == 1024 and s.bytes == s.tokens * PER_TOKEN
@@ -196,26 +216,6 @@ def test_a_gpu_keeps_to_the_models_context_too(monkeypatch):
     assert measure.plan_for(model, Settings("m")).max_model_len == 2048
     with pytest.raises(InputError, match="more than the 2048 tokens"):
         measure.plan_for(model, Settings("m", max_model_len=4096))
-
-
-def test_sizes_and_wrong_options(capsys):
-    assert [parse_size(t) for t in ("512M", "1.5GiB", "1000")] == [2**29, 3 * 2**29, 1000]
-    assert parse(["--model", "x", "--threads", "2"]).threads == 2
-    for argv in (
-        ["--model", "x", "--port", "99999"], [], ["--model", "x", "--kv-cache-memory", "9" * 400],
-        ["--model", "x", "--threads", "1000000"], ["--model", "x", "--kv-cache-memory", "lots"],
-    ):  # fmt: skip
-        with pytest.raises(SystemExit) as e:
-            parse(argv)
-        assert e.value.code == 2
-    assert "expected bytes such as" in capsys.readouterr().err
-
-
-def test_threads_follow_omp_num_threads(monkeypatch):
-    monkeypatch.setenv("OMP_NUM_THREADS", "3")
-    assert default_threads() == 3
-    monkeypatch.delenv("OMP_NUM_THREADS")
-    assert default_threads() >= 1
 
 
 @pytest.mark.engine

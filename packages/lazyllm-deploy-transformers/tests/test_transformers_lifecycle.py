@@ -1,5 +1,6 @@
 """Servers that start, stop and die."""
 
+import json
 import shutil
 import signal
 import socket
@@ -42,13 +43,14 @@ def test_sigterm_finishes_what_runs_and_refuses_what_comes(own):
         lines = stream.iter_lines()
         assert next(lines).startswith("data: ")
         own.process.terminate()
-        own.await_line("SIGTERM: stopping, 1 requests under way")
+        own.await_line("SIGTERM: stopping; requests under way: 1")
         assert httpx.get(f"{own.url}/health").status_code == 503
         refused = httpx.post(f"{own.url}/v1/completions", json=LONG)
         assert refused.status_code == 503 and "stopping" in refused.json()["error"]["message"]
         rest = [line for line in lines if line]
     assert rest[-1] == "data: [DONE]" and '"finish_reason":"length"' in rest[-2]
     assert own.process.wait(10) == 0
+    assert "stopped; requests finished: 1, cut off: 0, left by their clients: 0" in own.text()
 
 
 def test_sigterm_when_idle_ends_at_once(own):
@@ -65,6 +67,8 @@ def test_what_outlasts_the_shutdown_timeout_ends_with_an_error(own):
         last = [line for line in lines if line][-1]
     assert "stopped before the answer was complete" in last
     assert own.process.wait(10) == 0
+    assert "requests cut off after 0.2 s: 1" in own.text()
+    assert "stopped; requests finished: 0, cut off: 1, left by their clients: 0" in own.text()
 
 
 def test_a_second_sigterm_ends_at_once(own):
@@ -171,6 +175,20 @@ def test_folders_that_cannot_be_served_end_with_code_2_and_a_line(serve, model_d
     assert "cannot be loaded" in failing(serve, broken)
     (broken / "model.safetensors").unlink()
     assert "has no weights" in failing(serve, broken)
+
+
+def test_code_that_the_library_does_not_need_is_neither_run_nor_missed(serve, model_dir, tmp_path):
+    brings = shutil.copytree(model_dir, tmp_path / "brings")
+
+    def change(file, **fields):
+        (brings / file).write_text(json.dumps(json.loads((brings / file).read_text()) | fields))
+
+    change("config.json", auto_map={"AutoConfig": "none.Config", "AutoModelForCausalLM": "none.Model"})
+    change("tokenizer_config.json", auto_map={"AutoTokenizer": ["none.Slow", "none.Fast"]})
+    assert httpx.get(f"{serve(brings).url}/health").status_code == 200
+    change("tokenizer_config.json", tokenizer_class="TokenizerOfItsOwn")
+    said = failing(serve, brings)
+    assert "The tokenizer of " in said and "not run unasked" in said and "--trust-remote-code" in said
 
 
 def test_weights_that_do_not_fill_the_model_are_refused_not_replaced_by_noise(serve, model_dir, tmp_path):

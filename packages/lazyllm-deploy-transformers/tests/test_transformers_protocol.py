@@ -72,7 +72,6 @@ def test_null_is_all_that_the_context_has_room_for():
 
 
 REFUSED = {
-    "tools": {"tools": [{"type": "function"}]},
     "tool_choice": {"tool_choice": "required"},
     "response_format": {"response_format": {"type": "json_object"}},
     "logprobs": {"logprobs": "yes"},
@@ -142,10 +141,35 @@ def test_what_is_too_long_is_refused_in_few_words(body):
     assert len(e.value.message) < 600
 
 
-@pytest.mark.parametrize("body", [None, [], "x", 3])
-def test_a_body_that_is_no_object_is_refused(body):
-    with pytest.raises(ApiError, match="must be a JSON object"):
+@pytest.mark.parametrize("body, said", [(None, "null"), ([], "a list"), ("x", "'x'"), (3, "3"), (True, "true")])
+def test_a_body_that_is_no_object_is_refused(body, said):
+    with pytest.raises(ApiError) as e:
         read_chat(body)
+    assert e.value.message == f"The request's body must be a JSON object, not {said}."
+
+
+@pytest.mark.parametrize(
+    "body, said",
+    [
+        ({"stream": "yes"}, "stream must be true or false, not 'yes'."),
+        ({"temperature": True}, "temperature must be a number from 0 to 2, not true."),
+        ({"temperature": float("inf")}, "temperature must be a number from 0 to 2, not a number that large."),
+        ({"stop": [None]}, "stop must be a string, not null."),
+        ({"stop": {"a": 1}}, "stop must be a string or a list of strings, not an object."),
+        ({"logit_bias": [1]}, "logit_bias must be an object, not a list."),
+        ({"n": 1e3}, "n must be a whole number from 1 to 128, not 1000.0."),
+        ({"seed": 2**70}, f"not {2**70}."),
+        ({"messages": [{"content": "x"}]}, "user, assistant or tool, not null."),
+        ({"messages": [{"role": "user", "content": [{"text": "x"}]}]}, "holds a part of type null; this server takes"),
+        ({"messages": [{"role": "user", "content": [True]}]}, "content holds true; this server takes"),
+        ({"tools": [{"type": "function", "function": {}}]}, "tools[0].function.name must be a string, not null."),
+        ({"tool_choice": {"type": "function"}}, "tool_choice must be 'auto' or 'none', not an object: this server"),
+    ],
+)
+def test_values_are_told_by_the_names_that_json_has_for_them(body, said):
+    with pytest.raises(ApiError) as e:
+        chat(**body)
+    assert said in e.value.message
 
 
 @pytest.mark.parametrize(

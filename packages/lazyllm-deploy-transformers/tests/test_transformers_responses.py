@@ -2,7 +2,8 @@ import json
 
 import pytest
 
-from lazyllm_deploy_transformers.protocol.responses import Usage, Writer
+from lazyllm_deploy_transformers.http import Json
+from lazyllm_deploy_transformers.protocol.responses import Answer, Usage, Writer
 
 
 def read(event):
@@ -20,6 +21,14 @@ def test_events_in_the_middle_of_a_stream_look_like_its_last(endpoint, usage):
             assert last["choices"][0].pop("finish_reason") == "stop"
             assert first["choices"][0].pop("finish_reason") is None
             assert first == last and ("usage" in first) is usage
+
+
+@pytest.mark.parametrize("endpoint", ["chat", "completions"])
+def test_a_name_that_is_no_text_is_escaped_in_streams_as_in_whole_answers(endpoint):
+    writer = Writer(endpoint, "m\udcff", include_usage=True)
+    whole = json.loads(Json(writer.whole([Answer(0, "x", "stop")], Usage(1, 1))).body)
+    events = [writer.delta(0, "x"), writer.delta(0, "", "stop"), writer.usage(Usage(1, 1))]
+    assert {read(e)["model"] for e in events} == {"m\udcff"} == {whole["model"]}
 
 
 def test_the_pieces_of_text_are_what_was_given():

@@ -1,12 +1,8 @@
 """One real server with a model that knows its answers by heart."""
 
-import json
 import math
-import socket
-import time
 from concurrent.futures import ThreadPoolExecutor
 
-import httpx
 import openai
 import pytest
 
@@ -19,18 +15,6 @@ LEARNT = {
 
 CHINESE = "Say hello in Chinese."
 STORY = "Tell me a story."
-
-
-@pytest.fixture
-def client(server):
-    with openai.OpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0, timeout=60) as c:
-        yield c
-
-
-@pytest.fixture
-def http(server):
-    with httpx.Client(base_url=server.url, timeout=60) as c:
-        yield c
 
 
 def ask(client, question, **kw):
@@ -189,139 +173,3 @@ def test_token_ids_as_a_prompt(client, model_dir):
     assert answer.choices[0].text == LEARNT[STORY] and answer.usage.prompt_tokens == len(ids)
     with pytest.raises(openai.BadRequestError, match="Token ids must be from 0"):
         client.completions.create(model="tiny 'model' 模型", prompt=[1, 99999])
-
-
-def test_the_list_of_models(client):
-    (model,) = client.models.list().data
-    assert model.id == "tiny 'model' 模型" and model.max_model_len == 512
-    assert client.models.retrieve("tiny 'model' 模型").id == model.id
-
-
-def test_a_wrong_model_is_a_404_that_names_the_right_one(client, model_dir):
-    with pytest.raises(openai.NotFoundError, match="tiny 'model' 模型") as e:
-        client.chat.completions.create(model="gpt-4", messages=[{"role": "user", "content": "x"}])
-    assert e.value.code == "model_not_found"
-    for name in (str(model_dir), model_dir.name):
-        assert client.completions.create(model=name, prompt="x", max_tokens=1).usage.completion_tokens == 1
-
-
-def test_a_request_longer_than_the_context_says_the_numbers(client):
-    with pytest.raises(
-        openai.BadRequestError, match=r"context is 512 tokens.* needs 60\d.*8 in the prompt|context is 512"
-    ):
-        ask(client, STORY, max_tokens=600)
-    with pytest.raises(openai.BadRequestError, match="context is 512") as e:
-        client.completions.create(model="tiny 'model' 模型", prompt="word " * 3000, max_tokens=1)
-    assert e.value.code == "context_length_exceeded"
-
-
-@pytest.mark.parametrize(
-    "body, said",
-    [
-        (b"{", "not valid JSON"),
-        (b"\xff\xfe", "not valid JSON"),
-        (b'{"messages": NaN}', "NaN"),
-        (b"[" * 100_000, "nests too deeply"),
-        (b"[]", "must be a JSON object"),
-        (b'{"\\ud800": 1}', "Unknown field"),
-        (b'{"messages": [{"role": "user", "content": "\\ud800"}]}', "surrogate"),
-        (b'{"messages": [{"role": "user", "content": "x", "name": "\\ud800"}], "n": 1e400}', "n must be"),
-        (b'{"messages": [{"role": "user", "content": "x"}], "seed": ' + b"9" * 5000 + b"}", "JSON"),
-    ],
-)
-def test_bad_bodies_are_400_in_the_protocols_form(http, body, said):
-    answer = http.post("/v1/chat/completions", content=body, headers={"Content-Type": "application/json"})
-    assert answer.status_code == 400 and said in answer.json()["error"]["message"]
-    assert set(answer.json()["error"]) == {"message", "type", "param", "code"}
-
-
-@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", None])
-def test_what_is_not_declared_as_json_is_refused(http, kind):
-    body = b'{"messages": [{"role": "user", "content": "x"}], "max_tokens": 1}'
-    answer = http.post("/v1/chat/completions", content=body, headers={"Content-Type": kind} if kind else {})
-    assert answer.status_code == 415 and "Content-Type: application/json" in answer.json()["error"]["message"]
-    headers = {"Content-Type": "Application/JSON; charset=utf-8"}
-    assert http.post("/v1/chat/completions", content=body, headers=headers).status_code == 200
-
-
-def test_unknown_routes_and_methods(http):
-    assert "/v1/chat/completions" in http.post("/v1/chat/completion").json()["error"]["message"]
-    assert http.post("/v1/chat/completion").status_code == 404
-    wrong = http.get("/v1/completions")
-    assert wrong.status_code == 405 and wrong.headers["allow"] == "POST" and "takes POST" in wrong.text
-
-
-def test_a_clients_own_template_is_refused(http):
-    body = {"messages": [{"role": "user", "content": "x"}], "chat_template_kwargs": {"chat_template": "{{ 1 }}"}}
-    answer = http.post("/v1/chat/completions", json=body)
-    assert answer.status_code == 400 and "cannot set chat_template" in answer.json()["error"]["message"]
-
-
-def test_answers_side_by_side_on_one_connection(server):
-    host, port = server.url.removeprefix("http://").split(":")
-    body = b'{"prompt": "x", "max_tokens": 1}'
-    one = (
-        b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
-        % len(body)
-        + body
-    )
-    with socket.create_connection((host, int(port)), 10) as s:
-        s.sendall(one * 3)
-        read = b""
-        while read.count(b"HTTP/1.1 200") < 3:
-            part = s.recv(65536)
-            assert part
-            read += part
-
-
-def test_a_client_that_leaves_in_the_middle_of_its_request_is_no_error_of_ours(server):
-    host, port = server.url.removeprefix("http://").split(":")
-    for _ in range(3):
-        with socket.create_connection((host, int(port))) as s:
-            s.sendall(
-                b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
-                b"Content-Length: 100\r\n\r\n{"
-            )
-            time.sleep(0.05)
-    wait_until(lambda: server.metric('requests_total{endpoint="completions",status="499"}') >= 3)
-
-
-def wait_until(check, seconds=10):
-    until = time.monotonic() + seconds
-    while not check():
-        assert time.monotonic() < until
-        time.sleep(0.02)
-
-
-@pytest.mark.engine
-@pytest.mark.parametrize("stream", [True, False])
-def test_a_client_that_leaves_stops_its_computation(server, stream):
-    cancelled, computed = server.metric("requests_cancelled_total"), server.metric("generated_tokens_total")
-    body = json.dumps({"prompt": "x", "max_tokens": 500, "ignore_eos": True, "stream": stream, "n": 4}).encode()
-    host, port = server.url.removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port))) as s:
-        s.sendall(
-            b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
-            % len(body)
-            + body
-        )
-        wait_until(lambda: server.metric("generated_tokens_total") > computed)
-    wait_until(lambda: server.metric("requests_cancelled_total") == cancelled + 1)
-    wait_until(lambda: server.metric("sequences_running") == 0)
-    after = server.metric("generated_tokens_total")
-    time.sleep(0.3)
-    assert server.metric("generated_tokens_total") == after < computed + 4 * 500
-
-
-def test_metrics_count_requests_and_tokens(client, server):
-    before = server.metric("completion_tokens_total")
-    used = ask(client, STORY).usage
-    assert server.metric("completion_tokens_total") == before + used.completion_tokens
-    assert server.metric('requests_total{endpoint="chat",status="200"}') >= 1
-    assert server.metric("request_duration_seconds_count") >= 1
-
-
-def test_the_log_has_a_start_line_and_a_ready_line_and_no_requests(server):
-    lines = server.text().splitlines()
-    assert "starting tiny 'model' 模型 (llama) on http://127.0.0.1:" in lines[0]
-    assert "KV cache" in lines[1] and "ready after" in lines[2] and len(lines) == 3

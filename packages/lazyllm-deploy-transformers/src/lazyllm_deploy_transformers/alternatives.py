@@ -7,7 +7,7 @@ def installed() -> str:
     """Return a sentence with the other engines that are installed, found without importing any of them."""
     from importlib.metadata import entry_points
 
-    names = sorted({e.name for e in entry_points(group="lazyllm.deploy")} - {"transformers", "auto", "relay"})
+    names = sorted({e.name for e in entry_points(group="lazyllm.deploy")} - {"transformers"})
     if names:
         return "serve it with another installed engine: " + ", ".join(f"deploy.{n}" for n in names)
-    return "no other engine is installed; pip install lazyllm-deploy-vllm, say, serves more model types"
+    return "no other engine (deploy.…) is installed"

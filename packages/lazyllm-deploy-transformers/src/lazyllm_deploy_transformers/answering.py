@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,7 +10,7 @@ from .batching.sampling import Defaults, Sampling
 from .detokenize import Detokenizer
 from .protocol.errors import ApiError
 from .protocol.requests import Params
-from .protocol.responses import TokenLogprob
+from .protocol.responses import TokenLogprob, ToolCall
 from .stops import StopMatcher
 from .text import Text
 
@@ -24,11 +24,12 @@ _COLD = 1e-5
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """New text of a choice; `finish` is set on the last one."""
+    """New text of a choice, and calls; `finish` is set on the last one."""
 
     text: str
     finish: str | None = None
     logprobs: list[TokenLogprob] | None = None
+    calls: Sequence[ToolCall] = ()
 
 
 def sampling_for(params: Params, defaults: Defaults, choice: int, prompt: list[int]) -> Sampling:
@@ -98,13 +99,15 @@ class Choice:
         self._params = params
         self._sampling = sampling_for(params, engine.defaults, choice, prompt)
         self._eos = frozenset() if params.ignore_eos else engine.eos
-        self._detokenizer = Detokenizer(text.decoder(params.skip_special_tokens), prompt)
+        tools = params.tools
+        self._detokenizer = Detokenizer(text.decoder(params.skip_special_tokens, marks=tools is not None), prompt)
         self._matcher = StopMatcher(params.stop)
         self._simple = not params.stop and params.logprobs is None
         self._shown = self._decoded = 0
         self._logprobs: list[TokenLogprob] = []
+        every = params.stream or bool(params.stop) or (tools is not None and not tools.parallel)
         self._generation: Generation = engine.submit(
-            prompt, limit, self._sampling, ignore_eos=params.ignore_eos, every=params.stream or bool(params.stop)
+            prompt, limit, self._sampling, ignore_eos=params.ignore_eos, every=every
         )
 
     def cancel(self) -> None:

@@ -107,7 +107,7 @@ class Api:
         state.require_ready()
         asked = read_chat(await read_json(request))
         state.check_model(asked.model)
-        prompt = await state.text.encode_chat(asked.messages, asked.template)
+        prompt = await state.text.encode_chat(asked.messages, asked.template, asked.params.tools)
         state.require_ready()
         return Serving(state, "chat", [prompt], asked.params)
 

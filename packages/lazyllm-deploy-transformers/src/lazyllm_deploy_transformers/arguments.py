@@ -11,6 +11,7 @@ from typing import NoReturn
 KEY = "LAZYLLM_API_KEY"
 DEVICE = re.compile(r"auto|cpu|cuda(:[0-9]{1,3})?")
 DTYPES = ("auto", "float32", "bfloat16", "float16")
+LOG_LEVELS = ("debug", "info", "warning", "error")
 # option → the most that it takes; beyond, memory or threads would end before the first token
 LIMITS = {"max_num_seqs": 2**16, "max_model_len": 2**31 - 1, "max_batch_tokens": 2**20, "threads": 2**12}
 _UNITS = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
@@ -45,17 +46,16 @@ class _Parser(argparse.ArgumentParser):
 def _whole(most: int) -> Callable[[str], int]:
     def read(text: str) -> int:
         if not (text.isascii() and text.isdecimal() and len(text) < 12 and 1 <= int(text) <= most):
-            raise argparse.ArgumentTypeError(f"expected a whole number from 1 to {most}, not {text}")
+            raise argparse.ArgumentTypeError(f"expected a whole number from 1 to {most}, not {text!r}")
         return int(text)
 
     return read
 
 
 def _port(text: str) -> int:
-    value = int(text)
-    if not 0 <= value <= 65535:
-        raise argparse.ArgumentTypeError(f"expected a port from 1 to 65535 (0 for a free one), not {text}")
-    return value
+    if not (text.isascii() and text.isdecimal() and len(text) < 12 and int(text) <= 65535):
+        raise argparse.ArgumentTypeError(f"expected a port from 1 to 65535 (0 for a free one), not {text!r}")
+    return int(text)
 
 
 def _device(text: str) -> str:
@@ -65,9 +65,12 @@ def _device(text: str) -> str:
 
 
 def _seconds(text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
     if not 0 <= value < float("inf"):
-        raise argparse.ArgumentTypeError(f"expected seconds, 0 or more, not {text}")
+        raise argparse.ArgumentTypeError(f"expected seconds, 0 or more, not {text!r}")
     return value
 
 
@@ -140,7 +143,7 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="S",
         help="seconds that SIGTERM leaves running answers (default: %(default)s)",
     )
-    add("--log-level", choices=("debug", "info", "warning", "error"), default="info", help="debug logs every request")
+    add("--log-level", choices=LOG_LEVELS, default="info", help="debug logs every request")
     return p
 
 

@@ -7,8 +7,15 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from lazyllm.components.model_files import check_tokenizer, positions, read_object, tensor_shapes, why_not_causal
-from lazyllm.components.paths import MERGE_FOLDER
+from lazyllm.components.model_files import (
+    check_tokenizer,
+    needs_code,
+    positions,
+    read_object,
+    tensor_shapes,
+    why_not_causal,
+)
+from lazyllm.components.paths import MERGE_FOLDER, TOKENIZER_FILES
 from lazyllm.errors import ModelError
 
 from .alternatives import installed
@@ -16,7 +23,7 @@ from .architectures import refusal
 from .batching.sampling import Defaults
 from .batching.sizing import check_length
 
-_TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model", "tekken.json")
+_TOKENIZERS = tuple(name for name in TOKENIZER_FILES if name != "tokenizer_config.json")  # which holds no vocabulary
 
 # quant_method in config.json → the module without which transformers cannot load such weights, where it is not its own
 _QUANTISERS = {"awq": "gptqmodel", "gptq": "gptqmodel", "quanto": "optimum", "spqr": "spqr_quant"} | {
@@ -56,11 +63,8 @@ def check_folder(model: str, *, trust_remote_code: bool = False, max_model_len: 
         raise ModelError(f"{model!r} cannot be served by deploy.transformers: {reason}.", hint=installed())
     if reason := why_not_causal(config):
         raise ModelError(f"{model!r} cannot be served by deploy.transformers: {reason}", hint=installed())
-    if config.get("auto_map") and not trust_remote_code:
-        raise ModelError(
-            f"{model!r} brings Python code of its own (auto_map in config.json), which is not run unasked.",
-            hint="read that code, then pass --trust-remote-code (trust_remote_code=True)",
-        )
+    if needs_code(config) and not trust_remote_code:
+        raise own_code(model, "model")
     _quantiser(model, config)
     if context := positions(config):
         check_length(max_model_len, context)
@@ -74,6 +78,14 @@ def model_name(folder: Path) -> str:
     """Return what a model is called by: its folder's name, that of the training's folder for a merged model."""
     folder = folder.absolute()
     return (folder.parent.name if folder.name == MERGE_FOLDER else "") or folder.name
+
+
+def own_code(model: str, part: str) -> ModelError:
+    """Return the error for a folder whose `part` the library loads only by Python code that comes with it."""
+    return ModelError(
+        f"The {part} of {model!r} needs Python code of its own (auto_map), which is not run unasked.",
+        hint="read that code, then pass --trust-remote-code (trust_remote_code=True)",
+    )
 
 
 def one_line(name: str) -> str:

@@ -15,17 +15,18 @@ from lazyllm.jobs.command import Arg, Command, Ref, Service, Step
 from .arguments import LIMITS
 from .checks import check_folder
 from .options import check_options
-from .threads import default_threads
 
 # keywords that are options of the server
-_PASSED = ("dtype", "device", "model_name", *LIMITS, "kv_cache_memory", "shutdown_timeout")
+_PASSED = ("dtype", "device", "model_name", *LIMITS, "kv_cache_memory", "shutdown_timeout", "log_level")
+# seconds beyond shutdown_timeout: up to 4 s in which the server tells clients and closes connections, and the exit
+_ENDING = 10.0
 
 
 class TransformersDeploy(LazyLLMDeployBase):
     """An OpenAI-compatible server on the transformers library, for any machine, CPU included.
 
-    `infer = TransformersDeploy(); url = infer(finetuned_model, base_model)`; the URL ends in /v1. An API key is taken
-    from the environment variable LAZYLLM_API_KEY.
+    `infer = TransformersDeploy(); url = infer(finetuned_model, base_model)`; the URL ends in /v1. The API key is the
+    configuration's `api_key`, if it is set.
 
     Keywords:
         port, host: None for a free port and for the launcher's address; on any but a loopback's address the server gets
@@ -37,8 +38,9 @@ class TransformersDeploy(LazyLLMDeployBase):
         max_model_len: tokens of prompt and answer together, by default the model's context.
         max_batch_tokens: tokens that are computed in one step.
         kv_cache_memory: limit of the KV cache, bytes or text such as "2GiB".
-        threads: CPU threads, by default OMP_NUM_THREADS or the physical cores.
+        threads: CPU threads, by default OMP_NUM_THREADS where the server runs, else the physical cores there less one.
         shutdown_timeout: seconds that running answers get when the server is stopped.
+        log_level: debug (every request), info, warning or error; by default info.
         start_timeout: seconds after which a server that does not answer is given up.
     """
 
@@ -55,7 +57,9 @@ class TransformersDeploy(LazyLLMDeployBase):
         "threads": None,
         "shutdown_timeout": 30.0,
         "start_timeout": 600.0,
+        "log_level": None,
     }
+    types: ClassVar[Mapping[str, type]] = {**LazyLLMDeployBase.types, "model_name": str, "log_level": str}
     auto_map: ClassVar[Mapping[str, str]] = {"max_token_num": "max_model_len"}
     message_format: ClassVar[Mapping[str, Any] | None] = None
     keys_name_handle: ClassVar[Mapping[str, str] | None] = {"inputs": "prompt", "stop": "stop"}
@@ -108,9 +112,9 @@ class TransformersDeploy(LazyLLMDeployBase):
             argv.append("--trust-remote-code")
         return Command(
             (Step(tuple(argv), "serve"),),
-            env={"OMP_NUM_THREADS": str(kw["threads"] or default_threads()), "OMP_WAIT_POLICY": "PASSIVE"},
             ports={"port": kw["port"]},
             host=kw["host"],
             service=Service("port", "/v1", "openai", "/health", float(kw["start_timeout"])),
+            grace=float(kw["shutdown_timeout"]) + _ENDING,
             title=f"serve {info.name}",
         )

@@ -12,7 +12,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from .protocol.errors import ApiError
+from .protocol.errors import ApiError, brief
+from .protocol.responses import to_json
 
 BODY_LIMIT = 16 * 2**20
 BODY_SECONDS = 60.0
@@ -22,8 +23,7 @@ class Json(Response):  # type: ignore[misc]
     media_type = "application/json"
 
     def render(self, content: Any) -> bytes:
-        # half of a surrogate pair, as a client's own text may hold it, becomes JSON's own escape for it
-        return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode(errors="backslashreplace")
+        return to_json(content)
 
 
 def failure(error: ApiError) -> Json:
@@ -39,7 +39,11 @@ async def read_json(request: Request) -> Any:
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
-        raise ApiError(f"The request needs the header 'Content-Type: application/json', not {kind!r}.", status=415)
+        raise ApiError(
+            f"The request's Content-Type is {brief(kind) or 'missing'}, not application/json: send the header "
+            "'Content-Type: application/json' (curl: -H 'Content-Type: application/json').",
+            status=415,
+        )
     body = bytearray()
     try:
         async with asyncio.timeout(BODY_SECONDS):

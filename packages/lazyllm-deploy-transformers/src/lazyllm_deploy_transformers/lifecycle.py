@@ -17,6 +17,7 @@ import uvicorn
 
 from lazyllm.errors import LazyLLMError
 
+from .address import url_of
 from .app import make_app
 from .arguments import KEY, Settings
 from .batching.loading import quiet_environment
@@ -94,8 +95,7 @@ class Server:
 
     def _ready(self, engine: object, text: object, seconds: float) -> None:
         self._state.serve(engine, text)  # type: ignore[arg-type]
-        host, port = self._sock.getsockname()[:2]
-        LOG.info("ready after %.1f s: %s on http://%s:%d/v1", seconds, one_line(self._state.name), host, port)
+        LOG.info("ready after %.1f s: %s on %s", seconds, one_line(self._state.name), url_of(self._sock))
         self._watch = self._loop.create_task(self._watch_engine())
 
     async def _watch_engine(self) -> None:
@@ -116,16 +116,22 @@ class Server:
             LOG.warning("%s again: ending at once", number.name)
             logging.shutdown()
             os._exit(128 + number)
-        LOG.info("%s: stopping, %d requests under way", number.name, self._state.answering)
+        LOG.info("%s: stopping; requests under way: %d", number.name, self._state.answering)
         self._state.phase = "stopping"
         self._drain = self._loop.create_task(self._stop())
 
     async def _stop(self) -> None:
-        if not await self._drained(self._settings.shutdown_timeout):
-            left = self._state.answering
-            LOG.warning("%d requests are not done after %g s: cut off", left, self._settings.shutdown_timeout)
+        begun, left_before = self._state.answering, self._state.metrics.cancelled
+        limit = self._settings.shutdown_timeout
+        await self._drained(limit)
+        cut, left = self._state.answering, self._state.metrics.cancelled - left_before
+        if cut:
+            LOG.warning("requests cut off after %g s: %d", limit, cut)
             self._state.engine.fail("the server was stopped before the answer was complete")
             await self._drained(2.0)
+        LOG.info(
+            "stopped; requests finished: %d, cut off: %d, left by their clients: %d", begun - cut - left, cut, left
+        )
         self._end(0)
 
     async def _drained(self, seconds: float) -> bool:

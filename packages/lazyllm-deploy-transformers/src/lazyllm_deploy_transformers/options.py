@@ -9,7 +9,7 @@ from typing import Any
 
 from lazyllm.errors import InputError, near
 
-from .arguments import DEVICE, DTYPES, LIMITS, parse_size
+from .arguments import DEVICE, DTYPES, LIMITS, LOG_LEVELS, parse_size
 
 LONGEST_NAME = 1000  # characters of a model's name; what a command line may hold ends at 128 KiB
 _LABEL = re.compile(r"\w([\w-]{0,61}\w)?")
@@ -17,8 +17,9 @@ _LABEL = re.compile(r"\w([\w-]{0,61}\w)?")
 
 def check_options(kw: Mapping[str, Any]) -> None:
     """Raise an InputError that names the first value which cannot be used."""
-    if kw["dtype"] not in DTYPES:
-        raise InputError(f"dtype={kw['dtype']!r} is unknown. {near(str(kw['dtype']), DTYPES)}")
+    for name, known in (("dtype", DTYPES), ("log_level", (None, *LOG_LEVELS))):
+        if kw[name] not in known:
+            raise InputError(f"{name}={kw[name]!r} is unknown. {near(str(kw[name]), filter(None, known))}")
     for name, most in LIMITS.items():
         value = kw[name]
         if value is not None and (isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most):

@@ -7,35 +7,15 @@ from __future__ import annotations
 
 import logging
 import os
-import socket
 import sys
 
-from lazyllm.errors import ConfigError, LauncherError, LazyLLMError
+from lazyllm.errors import ConfigError, LazyLLMError
 
+from .address import bind, url_of
 from .arguments import KEY, Settings, parse
 from .checks import check_folder, one_line
 
 LOG = logging.getLogger("lazyllm.server")
-
-
-def bind(host: str, port: int) -> socket.socket:
-    """Return a listening socket, bound before the model is loaded: a taken port shows at once.
-
-    Raises:
-        LauncherError: the address is taken or not this machine's.
-    """
-    try:
-        family, kind, proto, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        sock = socket.socket(family, kind, proto)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind(address)
-    except OSError as e:
-        raise LauncherError(
-            f"Port {port} of {host} cannot be bound: {e.strerror or e}.", hint="choose another with --port"
-        ) from e
-    sock.listen(2048)
-    sock.set_inheritable(True)
-    return sock
 
 
 def run(settings: Settings) -> int:
@@ -46,8 +26,7 @@ def run(settings: Settings) -> int:
         settings.model, trust_remote_code=settings.trust_remote_code, max_model_len=settings.max_model_len
     )
     sock = bind(settings.host, settings.port)
-    host, port = sock.getsockname()[:2]
-    LOG.info("starting %s (%s) on http://%s:%d/v1", one_line(info.name), info.model_type, host, port)
+    LOG.info("starting %s (%s) on %s", one_line(info.name), info.model_type, url_of(sock))
     from .lifecycle import Server
 
     return Server(settings, sock, info.name).run()

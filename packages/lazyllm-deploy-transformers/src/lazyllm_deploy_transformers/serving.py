@@ -12,11 +12,13 @@ from starlette.types import Receive, Scope, Send
 from lazyllm.errors import LazyLLMError
 
 from .answering import Choice, Piece, room
+from .calling import with_calls
 from .http import Json, Watched, send_events, start_events
 from .protocol.errors import ApiError
 from .protocol.requests import Endpoint, Params
-from .protocol.responses import DONE, Answer, TokenLogprob, Usage, Writer, event
+from .protocol.responses import DONE, Answer, TokenLogprob, ToolCall, Usage, Writer, event
 from .state import State
+from .toolcalls import CallReader
 
 LOG = logging.getLogger("lazyllm.server")
 
@@ -100,11 +102,13 @@ class Serving:
     async def _answer(self, index: int) -> Answer:
         text, finish = self._prefix(index), ""
         logprobs: list[TokenLogprob] = []
+        calls: list[ToolCall] = []
         async for piece in self._pieces(index):
             text += piece.text
             finish = piece.finish or finish
             logprobs += piece.logprobs or []
-        return Answer(index, text, finish, logprobs if self._params.logprobs is not None else None)
+            calls += piece.calls
+        return Answer(index, text, finish, logprobs if self._params.logprobs is not None else None, calls)
 
     async def _stream(self, send: Send) -> None:
         self._status = 200
@@ -136,14 +140,18 @@ class Serving:
     async def _feed(self, send: Send, index: int) -> bytes:
         """Send a choice's events as they come; return the last one where it goes out with the stream's end."""
         async for piece in self._pieces(index):
-            events = self._writer.delta(index, piece.text, piece.finish, piece.logprobs)
+            events = self._writer.delta(index, piece.text, piece.finish, piece.logprobs, piece.calls)
             if piece.finish and len(self._choices) == 1:
                 return events
             await send_events(send, events)
         return b""
 
     async def _pieces(self, index: int) -> AsyncIterator[Piece]:
-        async for piece in self._choices[index].pieces():
+        choice = self._choices[index]
+        pieces = choice.pieces()
+        if (tools := self._params.tools) and (form := self._state.text.style.format):
+            pieces = with_calls(pieces, CallReader(form, tools.names, parallel=tools.parallel), choice.cancel)
+        async for piece in pieces:
             if not self._first:
                 self._first = True
                 self._state.metrics.first_token.observe(time.monotonic() - self._started)

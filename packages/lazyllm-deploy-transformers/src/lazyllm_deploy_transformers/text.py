@@ -8,6 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from .protocol.errors import ApiError
+from .protocol.tools import Offered
+from .toolcalls import Format
+from .toolformats import ToolStyle, check_tools, find_style, fit_calls
 
 # chat_template too: a client's own program could keep the only tokenizer thread busy forever
 _RESERVED = frozenset(
@@ -26,18 +29,28 @@ class Text:
         # the texts of single tokens, at most the vocabulary: each step of an answer asks for one again
         self._known: dict[bool, dict[int, str]] = {False: {}, True: {}}
         self._bytes = {char: byte for byte, char in _byte_level().items()}
+        self._has_template = bool(getattr(tokenizer, "chat_template", None))
+        self.style = find_style(self._render) if self._has_template else ToolStyle()
+        self._hidden = _hidden(tokenizer, self.style.format)
+
+    def _render(self, messages: list[dict[str, Any]], tools: list[dict[str, Any]] | None) -> str:
+        return str(
+            self._tokenizer.apply_chat_template(messages, tools=tools, tokenize=False, add_generation_prompt=True)
+        )
 
     async def encode(self, text: str) -> list[int]:
         """Return the tokens of a bare prompt, with the special ones that the model expects around it."""
         return await self._run(lambda: self._tokenizer(text)["input_ids"], "prompt")
 
-    async def encode_chat(self, messages: list[dict[str, Any]], options: dict[str, Any]) -> list[int]:
+    async def encode_chat(
+        self, messages: list[dict[str, Any]], options: dict[str, Any], tools: Offered | None = None
+    ) -> list[int]:
         """Return the tokens of a conversation as the model's chat template writes it, ready for the answer.
 
         Raises:
-            ApiError: the model has no template, or the template refuses the messages.
+            ApiError: the model has no template, or the template refuses the messages or has no use for the tools.
         """
-        if not self._tokenizer.chat_template:
+        if not self._has_template:
             raise ApiError(
                 "This model has no chat template, so it takes no messages. Send a prompt to /v1/completions, or put a "
                 "chat_template.jinja into the model folder.",
@@ -46,6 +59,12 @@ class Text:
             )
         if taken := _RESERVED & options.keys():
             raise ApiError(f"chat_template_kwargs cannot set {', '.join(sorted(taken))}.", param="chat_template_kwargs")
+        if tools:
+            check_tools(self.style)
+            if "tools" in options:
+                raise ApiError("tools and chat_template_kwargs.tools: give one of them.", param="chat_template_kwargs")
+            options["tools"] = tools.described
+        messages = fit_calls(messages, self.style)
 
         def run() -> list[int]:
             options.setdefault("add_generation_prompt", True)
@@ -61,9 +80,11 @@ class Text:
             text = " ".join(str(e).split())[:300] or type(e).__name__
             raise ApiError(f"The model's tokenizer or chat template does not take this: {text}", param=param) from e
 
-    def decoder(self, skip_special: bool) -> Callable[[list[int]], str]:
-        """Return the function that turns token ids into text."""
-        decode, known = self._decode, self._known[skip_special]
+    def decoder(self, skip_special: bool, *, marks: bool = False) -> Callable[[list[int]], str]:
+        """Return the function that turns token ids into text; with `marks`, special tokens that mark calls stay."""
+        decode, known, hidden = self._decode, self._known[skip_special], self._hidden
+        if marks and skip_special and hidden is not None:
+            return lambda ids: decode([i for i in ids if i not in hidden], False)
 
         def run(ids: list[int]) -> str:
             if len(ids) != 1:
@@ -85,6 +106,15 @@ class Text:
             return text, [int(raw[3:5], 16)]
         data = [self._bytes.get(char) for char in raw]
         return text, None if None in data else data  # type: ignore[return-value]
+
+
+def _hidden(tokenizer: Any, form: Format | None) -> frozenset[int] | None:
+    """Return the special tokens but for those that mark calls, None where no special token does."""
+    if form is None:
+        return None
+    special = {i: token.content for i, token in tokenizer.added_tokens_decoder.items() if token.special}
+    hidden = frozenset(i for i, content in special.items() if content not in (form.opening, form.closing))
+    return hidden if len(hidden) < len(special) else None
 
 
 def _decode(tokenizer: Any) -> Callable[[list[int], bool], str]:

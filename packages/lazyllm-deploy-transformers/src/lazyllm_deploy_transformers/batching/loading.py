@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lazyllm.components.model_files import brings_code
 from lazyllm.errors import LazyLLMError, ModelError
 
 from ..alternatives import installed
 from ..architectures import refusal
 from ..arguments import Settings
+from ..checks import own_code
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,7 @@ def load(settings: Settings, threads: int) -> Loaded:
     part = "configuration"
     try:
         config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=trust, local_files_only=True)
-        _check_class(config)
+        _check_class(config, trust)
         part = "tokenizer"
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=trust, local_files_only=True)
         part = "model"
@@ -58,6 +60,8 @@ def load(settings: Settings, threads: int) -> Loaded:
     except LazyLLMError:
         raise
     except Exception as e:
+        if not trust and "trust_remote_code" in str(e):
+            raise own_code(settings.model, part) from e
         raise ModelError(f"The {part} of {settings.model!r} cannot be loaded: {_one_line(e)}") from e
     _check_weights(settings.model, report)
     _check_loaded(model)
@@ -71,7 +75,8 @@ def _device(wanted: str) -> str:
         return "cuda" if torch.cuda.is_available() else "cpu"
     if wanted.startswith("cuda") and not torch.cuda.is_available():
         raise ModelError(
-            f"--device {wanted}: PyTorch {torch.__version__} finds no CUDA device here.", hint="--device cpu"
+            f"device={wanted} (--device): PyTorch {torch.__version__} finds no CUDA device here.",
+            hint="device=cpu (--device cpu)",
         )
     return wanted
 
@@ -97,12 +102,12 @@ def _cpu_has_bfloat16() -> bool:
     return "avx512_bf16" in flags or "amx_bf16" in flags or " bf16" in flags
 
 
-def _check_class(config: Any) -> None:
+def _check_class(config: Any, trust: bool) -> None:
     """Refuse, before the weights are read, a model class that does not hand the paged cache to its attention."""
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
     reason = refusal(config.to_dict())
-    if reason is None and not getattr(config, "auto_map", None):
+    if reason is None and not (trust and brings_code(config.to_dict())):
         if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
             reason = f"the transformers library has no text-generation class for model type {config.model_type!r}"
         elif not MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]._supports_attention_backend:

@@ -21,7 +21,7 @@ KEY = "sampling"
 
 
 class Sampler(ContinuousBatchingLogitsProcessorList):  # type: ignore[misc]
-    """The processors of one manager. `tokens` counts every token computed, `rows` the requests of the last step."""
+    """The processors of one manager. `tokens` counts every token computed."""
 
     def __init__(self) -> None:
         super().__init__(LogitsProcessorList())

@@ -40,7 +40,9 @@ class Sizing:
 def check_length(asked: int | None, context: int) -> None:
     """Raise an InputError if `asked` tokens are more than the model's `context`."""
     if asked is not None and asked > context:
-        raise InputError(f"--max-model-len {asked} is more than the {context} tokens of the model's context.")
+        raise InputError(
+            f"max_model_len={asked} (--max-model-len) is more than the {context} tokens of the model's context."
+        )
 
 
 def plan(
@@ -77,7 +79,7 @@ def plan(
             raise InputError(
                 f"A KV cache of {budget / _GIB:.2f} GiB does not hold one sequence of {max_model_len or PAGE} tokens "
                 f"({pages * PAGE * per_token / _GIB:.2f} GiB).",
-                hint="give more with --kv-cache-memory, or ask for less with --max-model-len or --max-batch-tokens",
+                hint="give more kv_cache_memory (--kv-cache-memory), or ask for less max_model_len or max_batch_tokens",
             )
         pages = affordable
     blocks = min(max_num_seqs * pages, affordable)

@@ -11,14 +11,26 @@ from .errors import ApiError, brief
 LONGEST_STOP = 1000
 
 
-def _wrong(name: str, expected: str, value: Any) -> ApiError:
-    return ApiError(f"{name} must be {expected}, not {brief(repr(value), 60)}.", param=name, code="invalid_type")
+def wrong(name: str, expected: str, value: Any) -> ApiError:
+    """Return the error of a field that holds something else than what was expected."""
+    return ApiError(f"{name} must be {expected}, not {shown(value)}.", param=name, code="invalid_type")
+
+
+def shown(value: Any) -> str:
+    """Return, for an error, what a field holds: JSON's names for values, the kind alone of lists and objects."""
+    if isinstance(value, (list, dict)):
+        return "a list" if isinstance(value, list) else "an object"
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, float) and math.isinf(value):
+        return "a number that large"
+    return brief(repr(value), 60)
 
 
 def text(value: Any, name: str) -> str:
     """Return `value` if it is text that can be encoded (JSON may carry half of a surrogate pair)."""
     if not isinstance(value, str):
-        raise _wrong(name, "a string", value)
+        raise wrong(name, "a string", value)
     try:
         value.encode()
     except UnicodeEncodeError:
@@ -31,7 +43,7 @@ def flag(body: Mapping[str, Any], name: str, default: bool = False) -> bool:
     if value is None:
         return default
     if not isinstance(value, bool):
-        raise _wrong(name, "true or false", value)
+        raise wrong(name, "true or false", value)
     return value
 
 
@@ -42,9 +54,9 @@ def whole(body: Mapping[str, Any], name: str, low: int, high: int | None = None)
         return None
     limits = f"from {low} to {high}" if high is not None else f"of {low} or more"
     if isinstance(value, bool) or not isinstance(value, int):
-        raise _wrong(name, f"a whole number {limits}", value)
+        raise wrong(name, f"a whole number {limits}", value)
     if value < low or (high is not None and value > high):
-        raise ApiError(f"{name} must be a whole number {limits}, not {value}.", param=name, code="invalid_value")
+        raise ApiError(f"{name} must be a whole number {limits}, not {shown(value)}.", param=name, code="invalid_value")
     return value
 
 
@@ -55,9 +67,9 @@ def number(body: Mapping[str, Any], name: str, low: float, high: float, *, above
         return None
     limits = f"{'above' if above else 'from'} {low:g} {'and up to' if above else 'to'} {high:g}"
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise _wrong(name, f"a number {limits}", value)
+        raise wrong(name, f"a number {limits}", value)
     if not low <= value <= high or (above and value == low) or math.isnan(value):
-        raise ApiError(f"{name} must be a number {limits}, not {value}.", param=name, code="invalid_value")
+        raise ApiError(f"{name} must be a number {limits}, not {shown(value)}.", param=name, code="invalid_value")
     return float(value)
 
 
@@ -66,7 +78,7 @@ def mapping(body: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     if value is None:
         return {}
     if not isinstance(value, Mapping):
-        raise _wrong(name, "an object", value)
+        raise wrong(name, "an object", value)
     return value
 
 
@@ -77,7 +89,7 @@ def stops(body: Mapping[str, Any], most: int = 16) -> tuple[str, ...]:
         return ()
     items = [value] if isinstance(value, str) else value
     if not isinstance(items, list):
-        raise _wrong("stop", "a string or a list of strings", value)
+        raise wrong("stop", "a string or a list of strings", value)
     if len(items) > most:
         raise ApiError(f"stop takes at most {most} strings, not {len(items)}.", param="stop", code="invalid_value")
     found = tuple(text(item, "stop") for item in items)
@@ -94,7 +106,7 @@ def logit_bias(body: Mapping[str, Any]) -> dict[int, float]:
     values = mapping(body, "logit_bias")
     for key in values:
         if not (isinstance(key, str) and key.isascii() and key.isdecimal() and len(key) < 12):
-            raise _wrong("logit_bias", "an object of token ids and numbers", key)
+            raise wrong("logit_bias", "an object of token ids and numbers", key)
         try:
             found[int(key)] = number(values, key, -100, 100) or 0.0
         except ApiError as e:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -10,6 +10,8 @@ from lazyllm.errors import near
 
 from . import fields
 from .errors import ApiError, brief
+from .messages import read_messages
+from .tools import TOOL_FIELDS, Offered, read_tools
 
 Endpoint = Literal["chat", "completions"]
 
@@ -94,6 +96,7 @@ class Params:
     logprobs: int | None = None
     ignore_eos: bool = False
     skip_special_tokens: bool = True
+    tools: Offered | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,9 +120,8 @@ class CompletionRequest:
 def read_chat(body: Any) -> ChatRequest:
     """Return the chat request in a decoded JSON body."""
     body = _object(body, "chat")
-    messages = body.get("messages")
-    if not isinstance(messages, list) or not messages:
-        raise ApiError("messages must be a list with at least one message.", param="messages")
+    _refuse(body, taken=TOOL_FIELDS)
+    messages = read_messages(body.get("messages"))
     wanted = fields.flag(body, "logprobs")
     top = fields.whole(body, "top_logprobs", 0, 20)
     if top is not None and not wanted:
@@ -130,9 +132,8 @@ def read_chat(body: Any) -> ChatRequest:
         raise ApiError(
             f"max_tokens is {older} and max_completion_tokens {limit}: give one of them.", param="max_tokens"
         )
-    params = _params(body, limit if limit is not None else older, (top or 0) if wanted else None)
-    read = [_message(m, i) for i, m in enumerate(messages)]
-    return ChatRequest(_model(body), read, dict(fields.mapping(body, "chat_template_kwargs")), params)
+    params = _params(body, limit if limit is not None else older, (top or 0) if wanted else None, read_tools(body))
+    return ChatRequest(_model(body), messages, dict(fields.mapping(body, "chat_template_kwargs")), params)
 
 
 def read_completion(body: Any) -> CompletionRequest:
@@ -159,7 +160,7 @@ def read_completion(body: Any) -> CompletionRequest:
 
 def _object(body: Any, endpoint: Endpoint) -> Mapping[str, Any]:
     if not isinstance(body, dict):
-        raise ApiError(f"The request's body must be a JSON object, not {type(body).__name__}.")
+        raise ApiError(f"The request's body must be a JSON object, not {fields.shown(body)}.")
     known = {*_SHARED, *_OWN[endpoint], *_HARMLESS, *_NEUTRAL}
     for name in body:
         if name not in known:
@@ -169,14 +170,12 @@ def _object(body: Any, endpoint: Endpoint) -> Mapping[str, Any]:
                 param=name if len(name) < 80 else None,
                 code="unknown_field",
             )
-    if endpoint == "chat":
-        _refuse(body)
     return body
 
 
-def _refuse(body: Mapping[str, Any]) -> None:
+def _refuse(body: Mapping[str, Any], taken: Collection[str] = ()) -> None:
     for name, neutral in _NEUTRAL.items():
-        value = body.get(name)
+        value = None if name in taken else body.get(name)
         if value is not None and not any(type(value) is type(n) and value == n for n in neutral):
             raise ApiError(
                 f"{name} is not supported by this server; it would change the answer, so it is not ignored.",
@@ -189,7 +188,9 @@ def _model(body: Mapping[str, Any]) -> str | None:
     return None if body.get("model") is None else fields.text(body["model"], "model")
 
 
-def _params(body: Mapping[str, Any], max_tokens: int | None, logprobs: int | None) -> Params:
+def _params(
+    body: Mapping[str, Any], max_tokens: int | None, logprobs: int | None, tools: Offered | None = None
+) -> Params:
     stream = fields.flag(body, "stream")
     options = fields.mapping(body, "stream_options")
     if options and not stream:
@@ -217,6 +218,7 @@ def _params(body: Mapping[str, Any], max_tokens: int | None, logprobs: int | Non
         logprobs=logprobs,
         ignore_eos=fields.flag(body, "ignore_eos"),
         skip_special_tokens=fields.flag(body, "skip_special_tokens", True),
+        tools=tools,
     )
 
 
@@ -238,39 +240,3 @@ def _prompt(value: Any) -> str | list[int]:
     if isinstance(value, str):
         return fields.text(value, "prompt")
     raise ApiError("prompt holds something that is neither a string nor a list of token ids.", param="prompt")
-
-
-def _message(message: Any, index: int) -> dict[str, Any]:
-    where = f"messages[{index}]"
-    if not isinstance(message, dict):
-        raise ApiError(f"{where} must be an object with role and content.", param="messages")
-    role = message.get("role")
-    if role not in ("system", "developer", "user", "assistant", "tool", "function"):
-        raise ApiError(
-            f"{where}.role must be system, developer, user, assistant or tool, not {brief(repr(role))}.",
-            param="messages",
-        )
-    read = dict(message)
-    if role == "developer":
-        read["role"] = "system"
-    if message.get("content") is None and role != "assistant":
-        raise ApiError(f"{where}.content is missing.", param="messages")
-    read["content"] = _content(message.get("content"), f"{where}.content")
-    return read
-
-
-def _content(content: Any, where: str) -> str:
-    if content is None:
-        return ""
-    if isinstance(content, str):
-        return fields.text(content, where)
-    if not isinstance(content, list):
-        raise ApiError(f"{where} must be a string or a list of text parts.", param="messages")
-    parts = []
-    for part in content:
-        kind = part.get("type") if isinstance(part, dict) else None
-        if kind != "text":
-            said = brief(repr(kind))
-            raise ApiError(f"{where} holds a part of type {said}; this server takes text only.", param="messages")
-        parts.append(fields.text(part.get("text"), where))
-    return "".join(parts)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from json.encoder import encode_basestring
 from typing import Any
@@ -26,6 +27,20 @@ class TokenLogprob:
     offset: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A function that the model calls, the answer's `index`-th; `arguments` are a JSON object as text."""
+
+    index: int
+    id: str
+    name: str
+    arguments: str
+
+    def to_json(self) -> dict[str, Any]:
+        function = {"name": self.name, "arguments": self.arguments}
+        return {"id": self.id, "type": "function", "function": function}
+
+
 @dataclass(slots=True)
 class Answer:
     """One finished choice."""
@@ -34,6 +49,7 @@ class Answer:
     text: str
     finish_reason: str
     logprobs: list[TokenLogprob] | None = None
+    calls: Sequence[ToolCall] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +89,18 @@ class Writer:
         return self._chunk([{"index": index, "delta": {"role": "assistant", "content": ""}, "finish_reason": None}])
 
     def delta(
-        self, index: int, text: str, finish: str | None = None, logprobs: list[TokenLogprob] | None = None
+        self,
+        index: int,
+        text: str,
+        finish: str | None = None,
+        logprobs: list[TokenLogprob] | None = None,
+        calls: Sequence[ToolCall] = (),
     ) -> bytes:
-        """Return the event of a piece of text, of the end, or of both."""
-        if text and finish is None and logprobs is None:
+        """Return the event of a piece of text, of calls, of the end, or of all of them."""
+        if text and finish is None and logprobs is None and not calls:
             before, after = self._around.get(index) or self._frame(index)
             return before + encode_basestring(text).encode() + after
-        return self._delta(index, text, finish, logprobs)
+        return self._delta(index, text, finish, logprobs, calls)
 
     def _frame(self, index: int) -> tuple[bytes, bytes]:
         """Return what stands around the text in a choice's events: all but a few of a stream differ in it alone."""
@@ -87,10 +108,20 @@ class Writer:
         self._around[index] = before, after
         return before, after
 
-    def _delta(self, index: int, text: str, finish: str | None, logprobs: list[TokenLogprob] | None) -> bytes:
+    def _delta(
+        self,
+        index: int,
+        text: str,
+        finish: str | None,
+        logprobs: list[TokenLogprob] | None,
+        calls: Sequence[ToolCall] = (),
+    ) -> bytes:
         choice: dict[str, Any]
         if self.endpoint == "chat":
-            choice = {"index": index, "delta": {"content": text} if text else {}, "finish_reason": finish}
+            delta: dict[str, Any] = {"content": text} if text else {}
+            if calls:
+                delta["tool_calls"] = [{"index": c.index, **c.to_json()} for c in calls]
+            choice = {"index": index, "delta": delta, "finish_reason": finish}
         else:
             choice = {"index": index, "text": text, "finish_reason": finish}
         choice["logprobs"] = self._logprobs(logprobs)
@@ -113,7 +144,9 @@ class Writer:
     def _choice(self, a: Answer) -> dict[str, Any]:
         logprobs = self._logprobs(a.logprobs)
         if self.endpoint == "chat":
-            message = {"role": "assistant", "content": a.text, "refusal": None}
+            message: dict[str, Any] = {"role": "assistant", "content": a.text, "refusal": None}
+            if a.calls:
+                message |= {"content": a.text or None, "tool_calls": [c.to_json() for c in a.calls]}
             return {"index": a.index, "message": message, "logprobs": logprobs, "finish_reason": a.finish_reason}
         return {"index": a.index, "text": a.text, "logprobs": logprobs, "finish_reason": a.finish_reason}
 
@@ -137,4 +170,9 @@ def _chat_logprob(t: TokenLogprob) -> dict[str, Any]:
 
 def event(body: dict[str, Any]) -> bytes:
     """Return a server-sent event with `body` as JSON."""
-    return b"data: " + json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode() + b"\n\n"
+    return b"data: " + to_json(body) + b"\n\n"
+
+
+def to_json(body: Any) -> bytes:
+    """Return `body` as JSON; half of a surrogate pair, which a client or a folder's name may bring, is escaped."""
+    return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode(errors="backslashreplace")
