@@ -70,13 +70,9 @@ def make_model(folder: Path, kind: str = "llama", chat_template: str | None = CH
 
     torch.manual_seed(0)
     tokenizer = make_tokenizer(folder, chat_template)
-    config, model = {
-        "llama": (transformers.LlamaConfig, transformers.LlamaForCausalLM),
-        "qwen2": (transformers.Qwen2Config, transformers.Qwen2ForCausalLM),
-        "gpt2": (transformers.GPT2Config, transformers.GPT2LMHeadModel),
-    }[kind]
-    made = model(
-        config(vocab_size=len(tokenizer), eos_token_id=tokenizer.eos_token_id, bos_token_id=None, **SIZES, **options)
+    tokens = {"vocab_size": len(tokenizer), "eos_token_id": tokenizer.eos_token_id, "bos_token_id": None}
+    made = transformers.AutoModelForCausalLM.from_config(
+        transformers.AutoConfig.for_model(kind, **{**tokens, **SIZES, **options})
     )
     dtype = options.get("dtype")
     (made.to(dtype) if dtype else made).save_pretrained(str(folder))

@@ -51,3 +51,34 @@ def test_which_samples_share_a_step_does_not_depend_on_the_number_of_processes()
 
     assert order(4, 4, 1) == order(4, 2, 2) == order(2, 2, 4)
     assert order(4, 4, 1) != order(4, 2, 1)
+
+
+def test_a_checkpoint_is_told_of_now_and_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import signal
+    from types import SimpleNamespace
+
+    from lazyllm_finetune_alpacalora import checkpoints
+    from lazyllm_finetune_alpacalora.runs import COMPLETE, Run
+
+    clock = SimpleNamespace(monotonic=lambda: clock.now, now=0.0)
+    monkeypatch.setattr(checkpoints, "time", clock)
+    args = SimpleNamespace(output_dir=str(tmp_path))
+    state = SimpleNamespace(global_step=0, is_world_process_zero=True)
+    told = checkpoints.Checkpoints(Run("id", "print"))
+    before = signal.getsignal(signal.SIGTERM)
+    told.on_train_begin(args, state, None)
+    for step, saves in ((10, True), (20, True), (25, False), (30, False), (40, True)):
+        state.global_step, clock.now = step, clock.now + 200
+        told.on_step_end(args, state, None)
+        if not saves:
+            continue
+        (tmp_path / f"checkpoint-{step}").mkdir()
+        told.on_save(args, state, None)
+        assert (tmp_path / f"checkpoint-{step}" / COMPLETE).exists()
+    told.on_train_end(args, state, None)
+    assert signal.getsignal(signal.SIGTERM) == before == signal.SIG_DFL
+    said = capsys.readouterr().out.splitlines()
+    assert [line.split()[3] for line in said] == ["10", "20", "20"]
+    assert all("the same training started again goes on from the last one" in line for line in said)

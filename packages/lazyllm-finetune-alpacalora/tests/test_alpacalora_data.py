@@ -78,6 +78,9 @@ def test_messages_are_their_own_kind(tmp_path: Path) -> None:
         ("a.json", "[" * 100_000, ["nested too deeply"]),
         ("a.jsonl", json.dumps(GOOD, indent=1), ["line 1", "one record a line"]),
         ("a.jsonl", f"{json.dumps(GOOD)}\n[1]\n", ["line 2 is a list"]),
+        ("a.jsonl", json.dumps([GOOD, GOOD]), ["line 1 is a list", "one record a line", ".json file"]),
+        ("a.json", f"{json.dumps(GOOD)}\r{{oops}}\r", ["line 2", "column 2"]),
+        ("a.json", '[\r{"instruction": "x",\r "output" "y"}]', ["line 3", "column 11"]),
     ],
 )
 def test_bad_data_is_refused_with_its_place(tmp_path: Path, name: str, text: str, parts: list[str]) -> None:
@@ -108,6 +111,9 @@ def test_line_ends_of_every_system(tmp_path: Path) -> None:
     odd = {"instruction": "a\u2028b", "output": "c\x85d"}
     file.write_bytes(b"\xef\xbb\xbf" + b"\r\n".join(json.dumps(r, ensure_ascii=False).encode() for r in (GOOD, odd)))
     assert list(read(file)) == [GOOD, odd]
+    for name, mark in (("old.jsonl", b""), ("old.json", b"\xef\xbb\xbf\r")):
+        (tmp_path / name).write_bytes(mark + b"\r".join(json.dumps(r).encode() for r in (GOOD, odd)) + b"\r")
+        assert list(read(tmp_path / name)) == [GOOD, odd]
 
 
 def test_a_folders_hidden_files_are_left_out(tmp_path: Path) -> None:

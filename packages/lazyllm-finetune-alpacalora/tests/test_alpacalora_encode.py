@@ -113,6 +113,28 @@ def test_in_a_chat_only_the_assistant_is_learnt(tokenizer: Any) -> None:
     assert turn_end(tokenizer) == "<|im_end|>\n"
 
 
+ASKS = load_template("alpaca").chat_template()
+
+
+@pytest.mark.parametrize("template", [None, ASKS])
+@pytest.mark.parametrize("on_inputs", [False, True])
+def test_nothing_is_learnt_from_turns_without_an_answer(
+    template: str | None, on_inputs: bool, tmp_path: Path, tokenizer_maker: Any
+) -> None:
+    tokenizer = tokenizer_maker(tmp_path)
+    tokenizer.chat_template = template or tokenizer.chat_template
+    turns = [("user", "q"), ("assistant", "a"), ("tool", "t"), ("user", "thanks")]
+    record = {"messages": [{"role": role, "content": content} for role, content in turns]}
+    done = encoder(tokenizer, "messages", train_on_inputs=on_inputs).encode([record])
+    short = encoder(tokenizer, "messages", train_on_inputs=on_inputs).encode([{"messages": record["messages"][:2]}])
+    assert (done.input_ids, done.labels) == (short.input_ids, short.labels)
+    assert (done.unanswered, short.unanswered) == (1, 0)
+    assert len(record["messages"]) == 4
+    if not on_inputs:
+        learnt = tokenizer.decode([token for token in done.labels[0] if token != IGNORED])
+        assert learnt == ("a<|endoftext|>" if template else "a<|im_end|>\n<|endoftext|>")
+
+
 REWRITES = (  # like templates that show a thought only in the last turn, and strip the answer
     "{% for m in messages %}<|im_start|>{{ m.role }}\n"
     "{% if m.role == 'assistant' and loop.last %}<think></think>{% endif %}"

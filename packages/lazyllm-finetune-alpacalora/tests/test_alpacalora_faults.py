@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import resource
 import signal
 import time
@@ -89,6 +90,25 @@ def test_a_resumed_training_ends_like_an_unbroken_one(
     assert "Resuming from step 8" in output
     resumed = load_file(adapter)
     assert all(resumed[name].allclose(unbroken[name], atol=1e-6) for name in unbroken)
+
+
+def test_a_stopped_training_says_from_where_it_goes_on(
+    model_maker: Any, trainer_maker: Any, steps_of: Any, alpaca_file: Path, tmp_path: Path
+) -> None:
+    trainer = trainer_maker(model_maker(), max_steps=500, save_steps=5)
+    process = steps_of(trainer.cmd(str(alpaca_file))).start("train")
+    mark = tmp_path / "out/lazyllm_checkpoints/checkpoint-10/lazyllm_checkpoint.json"
+    while not mark.exists():
+        assert process.poll() is None, process.stdout.read()
+        time.sleep(0.005)
+    process.terminate()
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGTERM
+    told = [line for line in output.splitlines() if not line.startswith("[progress]")]
+    assert told[-2].startswith("Checkpoint at step 5 saved: if it is stopped or killed, the same training")
+    assert re.fullmatch(
+        r"Stopped at step \d+: the same training started again goes on from the checkpoint at step \d+.", told[-1]
+    )
 
 
 def limit(size: int) -> Any:

@@ -12,7 +12,13 @@ import pytest
 
 from lazyllm.errors import InputError
 from lazyllm_finetune_alpacalora.config import RunConfig
-from lazyllm_finetune_alpacalora.places import LOCK, check_folders, claim_checkpoints, remove_partials
+from lazyllm_finetune_alpacalora.places import (
+    LOCK,
+    check_folders,
+    claim_checkpoints,
+    remove_partials,
+    unclaimed_on_failure,
+)
 from lazyllm_finetune_alpacalora.publish import MARK
 from lazyllm_finetune_alpacalora.runs import clean, find_run
 
@@ -55,6 +61,37 @@ def test_only_checkpoints_are_removed_from_our_folder(
     put(config.checkpoints, "notes.txt")
     clean(config, find_run(config, 1))
     assert sorted(path.name for path in config.checkpoints.iterdir()) == ["checkpoint-mine", MARK, "notes.txt"]
+
+
+@pytest.mark.parametrize(
+    ("before", "made", "left"),
+    [
+        (None, [], None),
+        ([], [], []),
+        (["notes.txt"], [], ["notes.txt"]),
+        ([MARK], [], [MARK]),
+        (None, ["checkpoint-4"], [MARK, "checkpoint-4"]),
+    ],
+    ids=str,
+)
+def test_a_run_that_never_trained_leaves_nothing(
+    before: list[str] | None,
+    made: list[str],
+    left: list[str] | None,
+    empty_model: Path,
+    alpaca_file: Path,
+    tmp_path: Path,
+    trainer_maker: Maker,
+) -> None:
+    config = configured(trainer_maker(empty_model).cmd(alpaca_file), tmp_path)
+    if before is not None:
+        put(config.checkpoints, *before)
+    with pytest.raises(InputError, match="none left"), unclaimed_on_failure(config):
+        claim_checkpoints(config)
+        put(config.checkpoints, *made)
+        raise InputError("none left")
+    found = sorted(path.name for path in config.checkpoints.iterdir()) if config.checkpoints.exists() else None
+    assert found == (sorted(left) if left is not None else None)
 
 
 @pytest.mark.parametrize("name", ["lazyllm_lora", "lazyllm_merge", "lazyllm_checkpoints"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from lazyllm.errors import InputError
 from lazyllm_finetune_alpacalora.params import DEFAULTS, DS_CONFIG, check_params
 from lazyllm_finetune_alpacalora.plan import plan_batch, plan_deepspeed, plan_length, plan_schedule, plan_validation
-from lazyllm_finetune_alpacalora.targets import Modules, parse_names, resolve
+from lazyllm_finetune_alpacalora.targets import Modules, parse_names, refused_in, resolve
 
 LLAMA = Modules(
     names=("model", "model.embed_tokens", "model.layers.0.self_attn", "model.layers.0.self_attn.q_proj", "lm_head"),
@@ -167,6 +168,24 @@ def test_numbers_as_text_are_numbers() -> None:
     assert (found["lora_r"], found["learning_rate"], found["train_on_inputs"]) == (16, 1e-3, False)
 
 
+def test_the_command_line_takes_what_python_takes() -> None:
+    import click
+
+    from lazyllm.cli.keywords import parse
+    from lazyllm_finetune_alpacalora.trainer import AlpacaloraFinetune
+
+    def kept(*args: str) -> dict[str, Any]:
+        _, found = parse(AlpacaloraFinetune, args, click.Command("finetune"))
+        return {name: params(**found)[0][name] for name in found}
+
+    found = kept("--num-epochs", "1.5", "--lora-alpha", "0.5", "--learning-rate", "1", "--gradient-checkpointing")
+    assert found == {"num_epochs": 1.5, "lora_alpha": 0.5, "learning_rate": 1.0, "gradient_checkpointing": True}
+    assert repr(kept("--num-epochs", "3", "--lora-alpha=16")) == "{'num_epochs': 3, 'lora_alpha': 16}"
+    assert kept("--data-path", "5") == {"data_path": "5"}
+    # however a number is written, it is the same run
+    assert repr(params(num_epochs=3.0, learning_rate=1)[0]) == repr(params(num_epochs="3", learning_rate=1.0)[0])
+
+
 @pytest.mark.parametrize("value", ["[a,b]", "a, b", "['a', \"b\"]", ["a", "b"], ("a", "b", "a")], ids=str)
 def test_module_names_in_every_spelling(value: Any) -> None:
     assert parse_names(value, "x") == ("a", "b")
@@ -204,6 +223,58 @@ def test_explicit_names_must_exist() -> None:
         resolve(*params(modules_to_save="lm_haed"), LLAMA)
     with pytest.raises(InputError, match="both"):
         resolve(*params(lora_target_modules="lm_head", modules_to_save="lm_head"), LLAMA)
+
+
+MAMBA = Modules(
+    names=("backbone.embeddings", "backbone.layers.0.mixer.in_proj", "backbone.layers.0.mixer.out_proj", "lm_head"),
+    linear=("backbone.layers.0.mixer.in_proj", "backbone.layers.0.mixer.out_proj", "lm_head"),
+    embedding="backbone.embeddings",
+    head="lm_head",
+    tied=True,
+    refused=refused_in("mamba"),
+)
+
+
+@pytest.mark.parametrize("given", [{}, {"lora_target_modules": "all-linear"}])
+def test_what_peft_refuses_is_left_out_and_said(given: dict[str, str]) -> None:
+    found = resolve(*params(**given), MAMBA)
+    assert found.targets == ("in_proj",)
+    assert "out_proj left out: peft refuses" in found.notes[-1]
+    assert resolve(*params(lora_target_modules="[in_proj]"), MAMBA).targets == ("in_proj",)
+    with pytest.raises(InputError, match="'mixer.out_proj' cannot be adapted in this model: peft refuses it"):
+        resolve(*params(lora_target_modules="[mixer.out_proj]"), MAMBA)
+
+
+def test_what_peft_refuses_is_known_by_the_model_type() -> None:
+    tuners = pytest.importorskip("peft.tuners.tuners_utils")
+    from types import SimpleNamespace
+
+    def refuses(kind: str, name: str) -> bool:
+        try:
+            model = SimpleNamespace(config=SimpleNamespace(model_type=kind))
+            tuners._check_lora_target_modules_mamba(SimpleNamespace(peft_type="LORA"), model, name)
+        except ValueError:
+            return True
+        return False
+
+    for kind in ("mamba", "mamba2", "falcon_mamba", "falcon_h1", "nemotron_h", "jamba", "llama"):
+        for name in ("out_proj", "conv1d", "in_proj"):
+            assert refuses(kind, name) == (name in refused_in(kind))
+
+
+def test_experts_that_stay_are_told_of() -> None:
+    experts = replace(LLAMA, experts=("experts.gate_up_proj",))
+    for given in ({}, {"lora_target_modules": "all-linear"}):
+        assert "experts stay as they are" in resolve(*params(**given), experts).notes[-1]
+    assert not resolve(*params(lora_target_modules="q_proj", modules_to_save="[]"), experts).notes
+
+
+@pytest.mark.parametrize("name", ["lm_head", "embed_tokens", "model.embed_tokens"])
+def test_a_shared_weight_is_trained_by_either_name(name: str) -> None:
+    tied = replace(LLAMA, tied=True)
+    assert resolve(*params(modules_to_save=name), tied).saved == (name.replace("lm_head", "embed_tokens"),)
+    with pytest.raises(InputError, match="'lm_head' shares its weight with embed_tokens"):
+        resolve(*params(modules_to_save="[]", lora_target_modules="[q_proj,lm_head]"), tied)
 
 
 def test_all_linear_and_nothing_to_save() -> None:

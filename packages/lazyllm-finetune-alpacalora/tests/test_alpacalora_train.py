@@ -39,7 +39,9 @@ def test_a_tiny_llama_learns_its_answers(
     os.umask(mask)
     assert modes == {0o666 & ~mask}
     assert lines(output, "[progress] train 60/60 loss=")
-    assert lines(output, "[progress] merge 3/3")
+    assert lines(output, "[progress] merge 6/6")
+    stages = [line.partition("now=")[2] for line in lines(output, "[progress] merge")]
+    assert stages == ["starting", "loading", "comparing", "merging", "saving", "reading_back", "done"]
     difference = float(lines(output, "Largest logit difference")[0].split(": ")[1].split()[0])
     assert 0 < difference < 1e-4
 
@@ -157,8 +159,10 @@ def test_the_training_says_what_stops_it(
     output = steps_of(trainer_maker(base, filter_nums=5).cmd(str(alpaca_file))).run("train", code=1)
     assert "None of the 10 records is left" in output
     assert "Traceback" not in output
+    assert {path.suffix for path in (tmp_path / "out").iterdir()} == {".log", ".lock"}
     output = steps_of(trainer_maker(base, learning_rate=1e30).cmd(str(alpaca_file))).run("train", code=1)
     assert "diverged" in output
+    assert not (tmp_path / "out" / "lazyllm_checkpoints").exists()
     config = json.loads((base / "config.json").read_text())
     (base / "config.json").write_text(json.dumps({**config, "num_hidden_layers": 3}))
     output = steps_of(trainer_maker(base).cmd(str(alpaca_file))).run("train", code=1)

@@ -264,6 +264,15 @@ def test_module_names_are_checked_against_the_weight_file(empty_model: Path, alp
         make(empty_model, tmp_path / "out", modules_to_save="q_proj", lora_target_modules="q_proj").cmd(alpaca_file)
 
 
+def test_layers_that_peft_refuses_are_refused_before_the_job(
+    empty_model: Path, alpaca_file: Path, tmp_path: Path
+) -> None:
+    (empty_model / "config.json").write_text('{"model_type": "mamba2"}')
+    make(empty_model, tmp_path / "out", lora_target_modules="[in_proj]").cmd(alpaca_file)
+    with pytest.raises(InputError, match="'out_proj' cannot be adapted in this model"):
+        make(empty_model, tmp_path / "out", lora_target_modules="[in_proj,out_proj]").cmd(alpaca_file)
+
+
 def test_a_cut_off_weight_file_is_refused(empty_model: Path, alpaca_file: Path, tmp_path: Path) -> None:
     put_header(empty_model, {"a.weight": {"dtype": "F32", "shape": [9], "data_offsets": [0, 36]}})
     with pytest.raises(ModelError, match="cut off"):

@@ -1,4 +1,4 @@
-"""What a training shows: progress lines, train_log.jsonl, and marks on whole checkpoints."""
+"""What a training shows: progress lines and train_log.jsonl."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from transformers import TrainerCallback
 
 from lazyllm.errors import ModelError
 
-from .runs import Run, mark_complete
-
 LINES_PER_SECOND = 2
 
 
 class Progress(TrainerCallback):  # type: ignore[misc]
-    """Prints `[progress] train 12/40 loss=… tok/s=… eta=…s` and appends a JSON line for each logged step."""
+    """Prints `[progress] train 12/40 loss=… tok/s=… eta=…s saved=10` and appends a JSON line for each logged step.
+
+    `saved` is the step of the last checkpoint.
+    """
 
     def __init__(self, log: Path, started: float) -> None:
         self.log = log
@@ -27,10 +28,12 @@ class Progress(TrainerCallback):  # type: ignore[misc]
         self.tokens = 0
         self.seconds = 0.0
         self._loss: float | None = None
+        self._saved = 0
         self._printed = 0.0
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kw: Any) -> None:
         self._begin, self._first = time.monotonic(), state.global_step
+        self._saved = self._first
         self._tokens_before = int(state.num_input_tokens_seen)
         kept = [line for line in read_log(self.log) if line["step"] <= self._first] if self._first else []
         if state.is_world_process_zero:
@@ -48,11 +51,12 @@ class Progress(TrainerCallback):  # type: ignore[misc]
             self._printed = now
             left = (state.max_steps - state.global_step) * self.seconds / (state.global_step - self._first)
             loss = f"loss={self._loss:.4f} " if self._loss is not None else ""
+            saved = f" saved={self._saved}" if self._saved else ""
             done = f"{state.global_step}/{state.max_steps}"
-            print(  # noqa: T201
-                f"[progress] train {done} {loss}tok/s={self._rate():.0f} eta={left:.0f}s",
-                flush=True,
-            )
+            print(f"[progress] train {done} {loss}tok/s={self._rate():.0f} eta={left:.0f}s{saved}", flush=True)  # noqa: T201
+
+    def on_save(self, args: Any, state: Any, control: Any, **kw: Any) -> None:
+        self._saved = state.global_step
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kw: Any) -> None:
         logs = logs or {}
@@ -80,17 +84,6 @@ class Progress(TrainerCallback):  # type: ignore[misc]
 
     def _rate(self) -> float:
         return self.tokens / self.seconds if self.seconds else 0.0
-
-
-class MarkCheckpoints(TrainerCallback):  # type: ignore[misc]
-    """Marks each checkpoint once all of it is written; one without the mark is never resumed from."""
-
-    def __init__(self, run: Run) -> None:
-        self.run = run
-
-    def on_save(self, args: Any, state: Any, control: Any, **kw: Any) -> None:
-        if state.is_world_process_zero:
-            mark_complete(Path(args.output_dir, f"checkpoint-{state.global_step}"), self.run)
 
 
 def read_log(log: Path) -> list[dict[str, Any]]:

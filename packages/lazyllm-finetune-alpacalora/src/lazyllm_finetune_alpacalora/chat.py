@@ -28,6 +28,15 @@ def assistant_spans(tokenizer: Any, record: dict[str, Any]) -> tuple[str, list[S
     return text, [_span(tokenizer, record, text, at) for at, m in enumerate(messages) if m["role"] == "assistant"]
 
 
+def answered(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return a chat up to the assistant's last turn: what follows has no answer, so nothing is learnt from it.
+
+    A template may end such turns with the words that ask for an answer; an end of text there would teach to give none.
+    """
+    last = max((at for at, message in enumerate(messages) if message["role"] == "assistant"), default=-1)
+    return messages[: last + 1]
+
+
 def _span(tokenizer: Any, record: dict[str, Any], text: str, at: int) -> Span:
     messages = record["messages"]
     opening = render(tokenizer, record, messages[:at], ask=True) if at else ""

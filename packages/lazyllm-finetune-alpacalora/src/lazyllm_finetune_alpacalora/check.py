@@ -7,10 +7,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from lazyllm.components.model_files import read_object
 from lazyllm.components.paths import as_path
 from lazyllm.errors import InputError
 
-from .targets import fits, leaf, parse_names, refuse_unknown
+from .targets import check_apart, check_linear, check_names, check_refused, parse_names, refused_in
 from .weights import folder_shapes
 
 PACKAGES = ("datasets", "numpy", "peft", "torch", "transformers")
@@ -59,10 +60,8 @@ def check_modules(folder: str, params: Mapping[str, Any], explicit: Collection[s
         parse_names(params[keyword], keyword) if keyword in explicit else ()
         for keyword in ("lora_target_modules", "modules_to_save")
     )
-    if both := sorted(set(targets) & set(saved)):
-        raise InputError(
-            f"{', '.join(both)}: named both in lora_target_modules and in modules_to_save; it can be in one only."
-        )
+    check_apart(targets, saved)
+    check_refused(targets, refused_in(read_object(Path(folder, "config.json")).get("model_type")))
     tensors = folder_shapes(Path(folder))
     if not tensors or any("experts" in name for name in tensors):
         return
@@ -70,13 +69,7 @@ def check_modules(folder: str, params: Mapping[str, Any], explicit: Collection[s
     modules |= {".".join(m.split(".")[:i]) for m in modules for i in range(1, m.count(".") + 1)}
     matrices = {name.rpartition(".")[0] for name, shape in tensors.items() if len(shape) == 2}
     heads = ("lm_head", "output")  # not in the files of a model that ties its weights
-    for keyword, names in (("lora_target_modules", targets), ("modules_to_save", saved)):
-        for name in names:
-            if name != "all-linear" and name not in heads and not fits(name, modules):
-                refuse_unknown(keyword, name, modules)
-    for name in targets:
-        if name != "all-linear" and name not in heads and not fits(name, matrices):
-            raise InputError(
-                f"lora_target_modules: {name!r} is no linear layer, so LoRA cannot adapt it.",
-                hint=f"Its layers with a matrix are: {', '.join(sorted({leaf(m) for m in matrices}))}.",
-            )
+    targets = tuple(name for name in targets if name not in ("all-linear", *heads))
+    check_names("lora_target_modules", targets, modules)
+    check_names("modules_to_save", [name for name in saved if name not in heads], modules)
+    check_linear(targets, matrices)

@@ -65,6 +65,11 @@ class RunConfig:
         """What the training tells the merging: chat template and stop tokens."""
         return self.checkpoints / "trained.json"
 
+    @property
+    def trained_logits(self) -> Path:
+        """What the trained model says to the samples of `facts`, for the merging to compare."""
+        return self.checkpoints / "trained.safetensors"
+
     def _partial(self, folder: str) -> Path:
         """Return the sibling in which a folder is made before it is published."""
         path = Path(folder)

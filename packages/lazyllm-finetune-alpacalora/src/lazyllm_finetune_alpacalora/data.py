@@ -62,7 +62,7 @@ def read(path: str | Path) -> Iterator[Record]:
     for file in data_files(path):
         empty = True
         for where, record in _read_file(file):
-            found = check_record(record, where)
+            found = check_record(record, where, LINES if file.suffix.lower() == ".jsonl" else None)
             kind, first = kind or found, first or where
             if found != kind:
                 raise DataError(
@@ -92,9 +92,7 @@ def survey(path: str | Path) -> Survey:
 def _read_file(file: Path) -> Iterator[tuple[str, Any]]:
     try:
         with file.open("rb") as stream:
-            start = b""
-            while not start and (line := stream.readline()):
-                start = line.removeprefix(BOM).strip()
+            start = next((line.lstrip() for _, line in _lines(stream) if line), b"")
             stream.seek(0)
             if file.suffix.lower() == ".jsonl" or (start.startswith(b"{") and _is_object(start)):
                 yield from _read_lines(file, stream)
@@ -112,14 +110,25 @@ def _is_object(line: bytes) -> bool:
 
 
 def _read_lines(file: Path, stream: BinaryIO) -> Iterator[tuple[str, Any]]:
-    for number, raw in enumerate(stream, 1):
-        line = (raw.removeprefix(BOM) if number == 1 else raw).rstrip()
+    hint = LINES if file.suffix.lower() == ".jsonl" else None
+    for number, line in _lines(stream):
         if line:
-            yield f"{file}, line {number}", _parse(file, line, number, LINES if file.suffix != ".json" else None)
+            yield f"{file}, line {number}", _parse(file, line, number, hint)
+
+
+def _lines(stream: BinaryIO) -> Iterator[tuple[int, bytes]]:
+    """Yield number and text of each line; one ends in LF, CR LF or CR, none of which JSON has within a string."""
+    number = 0
+    for block in stream:  # up to a LF
+        for line in block.splitlines():
+            number += 1
+            yield number, (line.removeprefix(BOM) if number == 1 else line).rstrip()
 
 
 def _read_list(file: Path, raw: bytes) -> Iterator[tuple[str, Any]]:
     raw = raw.removeprefix(BOM)
+    if b"\r" in raw:  # json counts the lines of its errors by LF
+        raw = raw.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     if not raw.strip():
         return
     records = _parse(file, raw, 1, None)

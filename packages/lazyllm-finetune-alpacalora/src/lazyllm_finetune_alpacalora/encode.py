@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from lazyllm.errors import DataError, ModelError
 
-from .chat import assistant_spans
+from .chat import answered, assistant_spans
 from .data import Kind, Record
 from .template import Template
 
@@ -29,12 +29,13 @@ class Tokenizer(Protocol):
 
 @dataclass(slots=True)
 class Encoded:
-    """Samples ready for training, and how many records were left out and why."""
+    """Samples ready for training, how many records were left out and why, and how many lost turns without an answer."""
 
     input_ids: list[list[int]]
     labels: list[list[int]]
     too_long: int = 0
     nothing_to_learn: int = 0
+    unanswered: int = 0
 
     def __len__(self) -> int:
         return len(self.input_ids)
@@ -79,6 +80,9 @@ class Encoder:
         count = 0
         for record in records:
             count += 1
+            if self.kind == "messages" and record["messages"][-1]["role"] != "assistant":
+                record = {**record, "messages": answered(record["messages"])}
+                done.unanswered += 1
             ids, labels = one(record, prefix)
             if len(ids) >= self.filter_nums:
                 done.too_long += 1

@@ -11,11 +11,11 @@ from lazyllm.common.memory import free_memory
 from lazyllm.errors import InputError, ModelError
 
 from .config import RunConfig
+from .proof import COARSE_TOLERANCE, TOLERANCE, check_read_back, check_trained, logits_of
 from .step import run_step, say
 
-TOLERANCE = 1e-4
-COARSE_TOLERANCE = 5e-2
 MARGIN = 1.1  # of the weights' own size, for the adapter and what a forward pass takes
+STAGES = ("starting", "loading", "comparing", "merging", "saving", "reading_back", "done")
 
 
 def main() -> int:
@@ -23,12 +23,19 @@ def main() -> int:
     return run_step("merge", run_merge)
 
 
+def progress(stage: str) -> None:
+    """Say which stage begins."""
+    say(f"[progress] merge {STAGES.index(stage)}/{len(STAGES) - 1} now={stage}")
+
+
 def run_merge(config: RunConfig) -> None:
     """Merge the adapter into the base model, prove the result, and publish it as `config.merge_path`.
 
-    The proof has two parts: in float32 the merged weights give the logits of base and adapter (largest difference
-    below 1e-4, relative to the largest logit where that is above 1), and the published files read back bit for bit.
+    The proof has three parts: base and saved adapter give the logits of the model that was trained; in float32 the
+    merged weights give those of base and adapter (largest difference below 1e-4, relative to the largest logit where
+    that is above 1); and the published files read back bit for bit.
     """
+    progress("starting")
     from .publish import MARK, fresh, publish_folder, recover
 
     facts = json.loads(config.facts.read_text(encoding="utf-8"))
@@ -36,13 +43,12 @@ def run_merge(config: RunConfig) -> None:
         raise InputError(f"Another training has replaced the adapter in {config.target_path} meanwhile.")
     recover(Path(config.merge_path))
     made = fresh(config.merge_partial)
-    say("[progress] merge 0/3 loading")
-    model, difference = merged_model(config, facts["samples"])
-    say("[progress] merge 1/3 saving")
+    model, difference = merged_model(config, facts)
+    progress("saving")
     model.save_pretrained(str(made))
     complete(config, made, facts)
-    say("[progress] merge 2/3 reading back")
-    prove(config, made, model, facts)
+    progress("reading_back")
+    check_read_back(config, made, model, facts)
     mark = {
         "run": facts["run"],
         "fingerprint": facts["fingerprint"],
@@ -51,41 +57,51 @@ def run_merge(config: RunConfig) -> None:
     }
     (made / MARK).write_text(json.dumps(mark, indent=2), encoding="utf-8")
     publish_folder(made, Path(config.merge_path))
-    say("[progress] merge 3/3 done")
+    progress("done")
     say(f"Merged model saved: {config.merge_path}")
 
 
-def merged_model(config: RunConfig, samples: list[list[int]]) -> tuple[Any, float]:
+def merged_model(config: RunConfig, facts: dict[str, Any]) -> tuple[Any, float]:
     """Return the merged model in the base's own precision, and the largest difference of its float32 logits."""
-    import torch
     from peft import PeftModel
 
     from .model import load_base, set_threads
+    from .tied import is_tied, tie
 
+    progress("loading")
     base = load_base(config.base_model, "auto", bool(config.params["trust_remote_code"]))
     if config.auto_threads:
         set_threads(sum(p.numel() for p in base.parameters()))
     types = {name: tensor.dtype for name, tensor in (*base.named_parameters(), *base.named_buffers())}
-    tolerance = TOLERANCE
-    if enough_memory(base):
+    tied, settings = is_tied(base), base.config.to_dict()
+    exact = enough_memory(base)
+    if exact:
         base.float()
     else:
-        tolerance = COARSE_TOLERANCE
-        say(f"Too little memory for a merge in float32: merging in the model's own, tolerance {tolerance}.")
+        say(f"Too little memory for a merge in float32: merging in the model's own, tolerance {COARSE_TOLERANCE}.")
     adapted = PeftModel.from_pretrained(base, config.target_path).eval()
-    inputs = [torch.tensor([ids]) for ids in samples]
-    with torch.inference_mode():
-        wished = [adapted(input_ids=ids, use_cache=False).logits for ids in inputs]
+    if tied:
+        tie(adapted)
+    progress("comparing")
+    wished = logits_of(adapted, facts["samples"])
+    check_trained(wished, config.trained_logits, exact=exact and facts["precision"] == "float32")
+    progress("merging")
     merged = adapted.merge_and_unload(safe_merge=True)
-    with torch.inference_mode():
-        found = [merged(input_ids=ids, use_cache=False).logits for ids in inputs]
+    found = logits_of(merged, facts["samples"])
     difference = max(float((a - b).abs().max()) for a, b in zip(wished, found, strict=True))
     largest = max(1.0, *(float(logits.abs().max()) for logits in wished))
     say(f"Largest logit difference, merged against base and adapter: {difference:.2e} (largest logit {largest:.1f}).")
-    if not difference <= tolerance * largest:
+    allowed = (TOLERANCE if exact else COARSE_TOLERANCE) * largest
+    if not difference <= allowed:
         raise ModelError(
-            f"Merged model and base with adapter differ by {difference:.2e} in a logit (> {tolerance * largest:.1e}). "
+            f"Merged model and base with adapter differ by {difference:.2e} in a logit (> {allowed:.1e}). "
             "Nothing was published."
+        )
+    changed = [name for name, value in merged.config.to_dict().items() if settings.get(name) != value]
+    if tied and (changed or not is_tied(merged)):
+        raise ModelError(
+            "Embedding and output head share one weight in the base model, and no longer do so in the merged one "
+            f"(settings that differ: {', '.join(changed) or 'none'}). Nothing was published."
         )
     for name, tensor in (*merged.named_parameters(), *merged.named_buffers()):
         tensor.data = tensor.data.to(types.get(name, tensor.dtype))
@@ -106,28 +122,6 @@ def complete(config: RunConfig, made: Path, facts: dict[str, Any]) -> None:
     copy_companions(Path(config.base_model), made, config.cp_files, code=bool(config.params["trust_remote_code"]))
     set_chat_template(made, facts["chat_template"])
     set_stops(made, facts["stops"])
-
-
-def prove(config: RunConfig, made: Path, model: Any, facts: dict[str, Any]) -> None:
-    """Load the made folder by itself and compare weights, tokens and chat template; a ModelError if they differ."""
-    import torch
-
-    from .model import load_base, load_tokenizer
-
-    trust = bool(config.params["trust_remote_code"])
-    again = load_base(str(made), "auto", trust)
-    wished = dict(model.named_parameters())
-    found = dict(again.named_parameters())
-    wrong = [n for n in wished if n not in found or not torch.equal(wished[n].cpu(), found[n].to(wished[n].dtype))]
-    if wrong or set(found) - set(wished):
-        raise ModelError(
-            f"The merged model does not read back as it was written: {', '.join(wrong[:5])}. Nothing was published."
-        )
-    tokenizer, base = load_tokenizer(str(made), trust), load_tokenizer(config.base_model, trust)
-    if tokenizer.get_vocab() != base.get_vocab() or tokenizer.chat_template != facts["chat_template"]:
-        raise ModelError(
-            f"The merged model's tokenizer is not the one it was trained with: {made}. Nothing was published."
-        )
 
 
 if __name__ == "__main__":

@@ -8,7 +8,9 @@ from typing import Any
 
 from lazyllm.errors import ModelError
 
-from .targets import Modules, Resolved, leaf
+from .step import explain
+from .targets import Modules, Resolved, fits
+from .tied import tie
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +63,17 @@ def load_base(folder: str, dtype: Any, trust: bool) -> Any:
     if missing:
         shown = ", ".join(missing[:3]) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
         raise ModelError(f"The model in {folder} is incomplete: config.json asks for weights that it lacks: {shown}.")
+    if getattr(model, "loss_type", "") is None:  # a class of a name without a loss: transformers warns, and takes this
+        model.loss_type = "ForCausalLM"
     return model
 
 
+# what peft does of itself where it says so, and what is done here instead of it
+_KNOWN = ("fan_in_fan_out is set to", "You have requested `ensure_weight_tying`")
+
+
 def quiet() -> None:
-    """Silence bars and notices of deprecation, which say nothing to who trains."""
+    """Silence bars, notices of deprecation and warnings of peft's that say nothing to who trains."""
     import logging as standard
     import warnings
 
@@ -74,6 +82,8 @@ def quiet() -> None:
     logging.disable_progress_bar()
     standard.getLogger("transformers.trainer_utils").setLevel(standard.ERROR)  # how it sorts checkpoints
     warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
+    for start in _KNOWN:
+        warnings.filterwarnings("ignore", start, UserWarning)
 
 
 def _unloadable(what: str, folder: str, error: Exception) -> ModelError:
@@ -83,37 +93,42 @@ def _unloadable(what: str, folder: str, error: Exception) -> ModelError:
     return ModelError(f"The {what} in {folder} cannot be loaded: {type(error).__name__}: {error}", hint=hint)
 
 
-def modules_of(model: Any) -> Modules:
-    """Name a model's modules for `targets.resolve`."""
-    import torch
-    from transformers.pytorch_utils import Conv1D
-
-    named = {name: module for name, module in model.named_modules() if name}
-    name_of = {id(module): name for name, module in named.items()}
-    embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
-    if id(embedding) not in name_of:
-        raise ModelError(f"{type(model).__name__} has no input embedding to be found, so it cannot be fine-tuned here.")
-    tied = head is not None and getattr(head, "weight", 0) is getattr(embedding, "weight", 1)
-    linear = [name for name, module in named.items() if isinstance(module, (torch.nn.Linear, Conv1D))]
-    return Modules(tuple(named), tuple(linear), name_of[id(embedding)], name_of.get(id(head)), tied)
-
-
 def add_lora(model: Any, params: Mapping[str, Any], resolved: Resolved, modules: Modules) -> Any:
-    """Wrap a model for training; what is trained is kept in float32."""
+    """Wrap a model for training; what is trained is kept in float32, a weight shared by embedding and head stays so.
+
+    Raises:
+        ModelError: peft does not take the model, or not these modules of it.
+    """
     import torch
     from peft import LoraConfig, get_peft_model
 
+    shared = modules.tied and any(fits(name, (modules.embedding,)) for name in resolved.saved)
+    # peft's own tying gives the head a new layer, without a bias; by it the adapter alone is whole for others, too
+    by_peft = shared and getattr(model.get_output_embeddings(), "bias", None) is None
+    saved = [*resolved.saved, *([modules.head] if by_peft and modules.head else [])]
     lora = LoraConfig(
         r=params["lora_r"],
         lora_alpha=params["lora_alpha"],
         lora_dropout=params["lora_dropout"],
         target_modules=list(resolved.targets),
-        modules_to_save=list(resolved.saved) or None,
-        ensure_weight_tying=modules.tied and leaf(modules.embedding) in resolved.saved,
+        modules_to_save=list(saved) or None,
+        ensure_weight_tying=by_peft,
         bias="none",
         task_type="CAUSAL_LM",
     )
-    wrapped = get_peft_model(model, lora)
+    try:
+        wrapped = get_peft_model(model, lora)
+    except Exception as error:  # it refuses by all sorts of them
+        if explain(error):
+            raise
+        raise ModelError(
+            f"peft cannot adapt {type(model).__name__} so: {error}",
+            hint="Name other modules by lora_target_modules or modules_to_save.",
+        ) from error
+    if by_peft:
+        wrapped.peft_config["default"].modules_to_save = saved  # who loads the adapter needs the head's name as well
+    if shared:
+        tie(wrapped)
     for parameter in wrapped.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.to(torch.float32)

@@ -11,7 +11,7 @@ from lazyllm.components.model_files import read_object
 from lazyllm.components.paths import as_path
 from lazyllm.errors import InputError, ModelError
 
-from .targets import DEFAULT_SAVED, DEFAULT_TARGETS, parse_names
+from .targets import DEFAULT_SAVED, DEFAULT_TARGETS, parse_names, parse_targets
 
 DS_CONFIG = str(Path(__file__).parent / "ds_config.json")
 
@@ -45,6 +45,15 @@ DEFAULTS: Mapping[str, Any] = {
     "trust_remote_code": None,
 }
 
+TYPES: Mapping[str, type] = {
+    "data_path": str,
+    "num_epochs": float,
+    "lora_alpha": float,
+    "gradient_checkpointing": bool,
+    "trust_remote_code": bool,
+}
+"""What the command line is to read, where the default does not tell: nothing, or a whole number where any will do."""
+
 
 def check_params(given: Mapping[str, Any], explicit: Collection[str]) -> dict[str, Any]:
     """Return the keywords with their final types; an InputError names the first that cannot be used."""
@@ -63,8 +72,7 @@ def check_params(given: Mapping[str, Any], explicit: Collection[str]) -> dict[st
         )
     if "val_set_size" in explicit and params["val_set_size"] == 0 and "eval_steps" in explicit:
         raise InputError(f"eval_steps={params['eval_steps']} with val_set_size=0: there is nothing to evaluate on.")
-    if not parse_names(params["lora_target_modules"], "lora_target_modules"):
-        raise InputError("lora_target_modules is empty; LoRA needs at least one module, or 'all-linear'.")
+    parse_targets(params["lora_target_modules"])
     parse_names(params["modules_to_save"], "modules_to_save")
     if params["deepspeed"]:
         file = as_path(params["deepspeed"], "deepspeed")
@@ -108,7 +116,8 @@ def _real(low: float, high: float, wanted: str, *, closed: bool = False) -> Call
         number = _number(name, value, wanted)
         if not (low <= number if closed else low < number) or not number < high:
             raise InputError(f"{name}={value!r} cannot be used; expected {wanted}.")
-        return number
+        # one number has one form, however it was given: a run is known again by its keywords
+        return int(number) if isinstance(DEFAULTS[name], int) and number == int(number) else float(number)
 
     return check
 

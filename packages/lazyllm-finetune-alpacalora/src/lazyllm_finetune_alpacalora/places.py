@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from lazyllm.errors import InputError
@@ -47,6 +49,21 @@ def claim_checkpoints(config: RunConfig) -> None:
     """Make the folder of the checkpoints and mark it as ours."""
     config.checkpoints.mkdir(parents=True, exist_ok=True)
     (config.checkpoints / MARK).touch()
+
+
+@contextmanager
+def unclaimed_on_failure(config: RunConfig) -> Iterator[None]:
+    """Remove the mark of the checkpoints' folder, and the folder, if this run made them and failed without one."""
+    folder, mark = config.checkpoints, config.checkpoints / MARK
+    had_folder, had_mark = folder.exists(), mark.exists()
+    try:
+        yield
+    except BaseException:
+        if not had_mark and not checkpoints_in(folder):
+            mark.unlink(missing_ok=True)
+            if not had_folder and folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()
+        raise
 
 
 def checkpoints_in(folder: Path) -> list[Path]:

@@ -13,7 +13,8 @@ from .chat import turn_end
 from .config import RunConfig
 from .data import Kind, read
 from .encode import Encoder, prefix_ids
-from .model import Device, add_lora, load_base, load_tokenizer, modules_of, set_threads, trainable
+from .model import Device, add_lora, load_base, load_tokenizer, set_threads, trainable
+from .modules import modules_of
 from .plan import Batch, Schedule, plan_batch, plan_deepspeed, plan_length, plan_schedule, plan_validation
 from .runs import Run
 from .step import say
@@ -27,13 +28,14 @@ KEPT_CHECKPOINTS = 3
 
 @dataclass(slots=True)
 class Prepared:
-    """A Trainer with what is needed after it: tokenizer, facts for the merging, figures for the summary."""
+    """A Trainer with what is needed after it: tokenizer, facts for the merging, figures for the summary, dtype."""
 
     trainer: Any
     tokenizer: Any
     progress: Any
     facts: dict[str, Any]
     summary: dict[str, Any]
+    precision: Any
     resumed: int = 0
 
 
@@ -42,7 +44,8 @@ def prepare(config: RunConfig, run: Run, world: int, started: float) -> Prepared
     from transformers import set_seed
 
     from .batches import Collator, LoraTrainer
-    from .callbacks import MarkCheckpoints, Progress
+    from .callbacks import Progress
+    from .checkpoints import Checkpoints
 
     params, trust = config.params, bool(config.params["trust_remote_code"])
     tokenizer = load_tokenizer(config.base_model, trust)
@@ -81,12 +84,13 @@ def prepare(config: RunConfig, run: Run, world: int, started: float) -> Prepared
         eval_dataset=held_out,
         data_collator=Collator(pad, 8 if device.kind == "cuda" else 1),
         processing_class=tokenizer,
-        callbacks=[progress, MarkCheckpoints(run)],
+        callbacks=[Checkpoints(run), progress],
     )
     _quiet(trainer)
     facts |= {
         "samples": [train[i][0][:64].tolist() for i in range(min(2, len(train)))],
         "fingerprint": run.fingerprint,
+        "precision": device.precision,
     }
     summary = {
         "base_model": config.base_model,
@@ -103,7 +107,7 @@ def prepare(config: RunConfig, run: Run, world: int, started: float) -> Prepared
         "gradient_accumulation_steps": batch.accumulation,
     }
     resumed = int(run.checkpoint.name.rpartition("-")[2]) if run.checkpoint else 0
-    return Prepared(trainer, tokenizer, progress, facts, summary, resumed)
+    return Prepared(trainer, tokenizer, progress, facts, summary, device.dtype, resumed)
 
 
 def _encoder(config: RunConfig, tokenizer: Any) -> tuple[Encoder, dict[str, Any]]:
@@ -155,6 +159,8 @@ def _dataset(encoder: Encoder, path: str) -> Any:
         say(f"{encoded.too_long} samples left out: filter_nums={encoder.filter_nums} tokens or more.")
     if encoded.nothing_to_learn:
         say(f"{encoded.nothing_to_learn} samples left out: no answer within cutoff_len={encoder.cutoff_len} tokens.")
+    if encoded.unanswered:
+        say(f"{encoded.unanswered} chats go on after the assistant's last turn: what follows it is left out.")
     return datasets.Dataset.from_dict({"input_ids": encoded.input_ids, "labels": encoded.labels})
 
 

@@ -9,11 +9,17 @@ from lazyllm.errors import DataError, near
 ROLES = ("system", "user", "assistant", "tool")
 
 
-def check_record(record: Any, where: str) -> Literal["alpaca", "messages"]:
-    """Check one record and return its kind. `where` names it in errors: a file, and a line or a number."""
+def check_record(record: Any, where: str, hint: str | None = None) -> Literal["alpaca", "messages"]:
+    """Check one record and return its kind.
+
+    Args:
+        where: names it in errors: a file, and a line or a number.
+        hint: what to do where it is no object.
+    """
     if not isinstance(record, dict):
         raise DataError(
-            f"{where} is {name_of(record)}; expected an object with instruction and output, or with messages."
+            f"{where} is {name_of(record)}; expected an object with instruction and output, or with messages.",
+            hint=hint,
         )
     if "messages" in record:
         if "instruction" in record:

@@ -6,11 +6,15 @@ import json
 import os
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .config import RunConfig
 from .step import run_step, say
+
+if TYPE_CHECKING:
+    from .runs import Run
 
 STARTED = time.time()
 
@@ -23,34 +27,51 @@ def main() -> int:
 def run_training(config: RunConfig) -> None:
     """Train and publish the adapter in `config.target_path`; checkpoints, log and curve go to `config.root`."""
     say(f"Loading {config.base_model} to train it on {config.data}.")
-    from .places import check_folders, claim_checkpoints, remove_partials
+    from .places import check_folders, unclaimed_on_failure
     from .prepare import prepare
-    from .publish import recover
-    from .runs import clean, find_run
+    from .proof import trained_logits
+    from .runs import find_run
 
+    first = os.environ.get("RANK", "0") == "0"
     run = find_run(config, config.processes)
-    if run.note:
-        say(run.note)
-    if os.environ.get("RANK", "0") == "0":
-        check_folders(config)
-        remove_partials(config)
-        for folder in (config.target_path, config.merge_path):
-            recover(Path(folder))
-        claim_checkpoints(config)
-        clean(config, run)
-    made = prepare(config, run, config.processes, STARTED)
-    result = made.trainer.train(resume_from_checkpoint=str(run.checkpoint) if run.checkpoint else None)
+    with unclaimed_on_failure(config) if first else nullcontext():
+        if first:
+            check_folders(config)
+        made = prepare(config, run, config.processes, STARTED)
+        if run.note:
+            say(run.note)
+        if first:
+            _make_room(config, run)
+        result = made.trainer.train(resume_from_checkpoint=str(run.checkpoint) if run.checkpoint else None)
+    model = made.trainer.accelerator.unwrap_model(made.trainer.model)
+    logits = trained_logits(model, made.facts["samples"], made.precision)  # by all: a sharded model needs them
     if made.trainer.is_world_process_zero():
-        _finish(config, made, run.id, result.metrics)
+        _finish(config, made, run.id, result.metrics, logits)
 
 
-def _finish(config: RunConfig, made: Any, run: str, metrics: dict[str, Any]) -> None:
+def _make_room(config: RunConfig, run: Run) -> None:
+    """Take what earlier runs left out of the way of one that is ready to train: not before, as it may be refused."""
+    from .places import claim_checkpoints, remove_partials
+    from .publish import recover
+    from .runs import clean
+
+    remove_partials(config)
+    for folder in (config.target_path, config.merge_path):
+        recover(Path(folder))
+    claim_checkpoints(config)
+    clean(config, run)
+
+
+def _finish(config: RunConfig, made: Any, run: str, metrics: dict[str, Any], logits: dict[str, Any]) -> None:
+    from safetensors.torch import save_file
+
     from .callbacks import read_log
     from .curve import draw_curve
     from .publish import read_json, write_text
 
     root = Path(config.root)
     publish_adapter(config, made.trainer.accelerator.unwrap_model(made.trainer.model), made.tokenizer)
+    save_file(logits, config.trained_logits)
     write_text(config.facts, json.dumps({**made.facts, "run": run, "token": config.token}, ensure_ascii=False))
     draw_curve(
         read_log(root / "train_log.jsonl"),

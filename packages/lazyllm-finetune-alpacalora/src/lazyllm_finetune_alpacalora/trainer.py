@@ -19,7 +19,7 @@ from .check import check_model_name, check_modules, check_packages, check_patter
 from .check_base import check_base
 from .config import THREADS, RunConfig, new_token
 from .data import survey
-from .params import DEFAULTS, DS_CONFIG, check_params
+from .params import DEFAULTS, DS_CONFIG, TYPES, check_params
 from .places import check_places
 from .plan import plan_batch, plan_length, plan_schedule, plan_validation
 from .processes import PACKAGE, PORT, Processes
@@ -43,6 +43,7 @@ class AlpacaloraFinetune(LazyLLMFinetuneBase):
     """
 
     defaults: ClassVar[Mapping[str, Any]] = DEFAULTS
+    types: ClassVar[Mapping[str, type]] = TYPES
     auto_map: ClassVar[Mapping[str, str]] = {"micro_batch_size": "micro_batch_size"}
 
     def __init__(
