@@ -64,15 +64,17 @@ def ending(launcher: LazyLLMLaunchersBase, rounds: int) -> list[float]:
 
 def queries(launcher: LazyLLMLaunchersBase, number: int, seconds: float = 3.0) -> int:
     """Return how many queries are made in `seconds` for so many jobs."""
+    from lazyllm_launch_slurm.place import Place
     from lazyllm_launch_slurm.poller import poller
 
     jobs = [launcher.makejob(["/bin/true"]) for _ in range(number)]
     for job in jobs:
         job.quiet = True
         job.start()
-    before = poller().queries
+    asking = poller(Place.here())
+    before = asking.queries
     time.sleep(seconds)
-    made = poller().queries - before
+    made = asking.queries - before
     for job in jobs:
         job.ask_to_end()
     for job in jobs:

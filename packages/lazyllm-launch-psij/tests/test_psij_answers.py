@@ -18,7 +18,8 @@ from lazyllm.jobs.tools import Answer
 from lazyllm_launch_psij import judge as judging
 from lazyllm_launch_psij import poller as polling
 from lazyllm_launch_psij import unsent
-from lazyllm_launch_psij.answers import Word, read
+from lazyllm_launch_psij.answers import UNKNOWN, Word, read
+from lazyllm_launch_psij.commands import run
 from lazyllm_launch_psij.hopeless import hopeless
 from lazyllm_launch_psij.judge import judge
 from lazyllm_launch_psij.launcher import PsijLauncher
@@ -264,7 +265,7 @@ def test_reasons_that_never_end(name, reason, words):
 
 def test_what_can_never_start_is_cancelled_once_that_is_sure(record, monkeypatch):
     told = []
-    monkeypatch.setattr(judging, "cancel", lambda *given: told.append(given))
+    monkeypatch.setattr(judging, "cancel", lambda *given, **_: told.append(given))
     words = [("PartitionConfig", 0), ("PartitionConfig", 2), ("Resources", 3), ("PartitionConfig", 2)]
     for reason, later in words:  # a controller that starts has no nodes yet
         assert judge(record, "slurm", "1", Seen(Status.InQueue, time.time() + later, reason)) is Status.InQueue
@@ -279,8 +280,19 @@ def test_a_record_that_was_read_too_early_learns_the_id(record, monkeypatch):
     assert early.jobid == unsent.SUBMITTING
     record.submitted("1.s")
     monkeypatch.setattr(unsent, "LATE", 0.0)
-    monkeypatch.setattr("lazyllm_launch_psij.launcher.poller", lambda _: Told("pbs", (0, pbs(_1="Q"), "")))
+    monkeypatch.setattr("lazyllm_launch_psij.launcher.poller", lambda *_: Told("pbs", (0, pbs(_1="Q"), "")))
     assert Job.adopt(early, PsijLauncher()).status is Status.InQueue
+
+
+def test_why_a_job_waits_is_told(record, monkeypatch):
+    unsent.begin(record, "slurm")
+    record.submitted("1")
+    said = Seen(Status.InQueue, time.time() + 1, "(Resources)")
+    monkeypatch.setattr("lazyllm_launch_psij.launcher.poller", lambda *_: type("", (), {"seen": lambda *_: said}))
+    job = Job.adopt(record, PsijLauncher())
+    assert job.status is Status.InQueue and job.waiting_for == "Resources"
+    said = Seen(Status.InQueue, time.time() + 1, "None")
+    assert job.status is Status.InQueue and job.waiting_for == ""
 
 
 def test_a_submission_that_died(record, monkeypatch):
@@ -327,13 +339,37 @@ def test_a_local_job_whose_submitter_was_killed_is_failed_at_once(record):
 
 def test_a_scheduler_that_hangs_is_not_asked_by_each_job(monkeypatch):
     asked = []
-    monkeypatch.setattr(polling, "run", lambda *argv: asked.append(argv) or Answer(None, "", "no answer"))
+    monkeypatch.setattr(polling, "run", lambda *argv, **_: asked.append(argv) or Answer(None, "", "no answer"))
     poller = PsijPoller("pbs")
     assert [poller.seen(f"{n}.s") for n in range(3)] == [None] * 3 and len(asked) == 1
-    monkeypatch.setattr(polling, "run", lambda *_: Answer(0, pbs(_1="R"), ""))
-    poller._again = time.monotonic()
+    monkeypatch.setattr(polling, "run", lambda *_, **__: Answer(0, pbs(_1="R"), ""))
+    poller._asking._again = time.monotonic()
     poller._asked.clear()
     assert poller.seen("1.s").status is Status.Running
+
+
+def test_a_job_is_asked_for_where_it_was_submitted(record, monkeypatch, tmp_path):
+    (tmp_path / "squeue").write_text('#!/bin/sh\necho "$SLURM_CONF $SLURM_CLUSTERS"\n')
+    (tmp_path / "squeue").chmod(0o755)
+    with monkeypatch.context() as before:
+        before.setenv("SLURM_CONF", "/a")
+        before.setenv("PATH", f"{tmp_path}:/bin")
+        unsent.begin(record, "slurm")
+    monkeypatch.setenv("SLURM_CLUSTERS", "other")
+    monkeypatch.delenv("SLURM_CONF", raising=False)
+    place = unsent.place_of(record)
+    assert place == {"SLURM_CONF": "/a", "PATH": str(tmp_path)}
+    assert run("slurm", ["squeue"], place=place).out == "/a \n"
+    runner.write_json(str(record.folder / unsent.NOTE), {"executor": "slurm"})
+    assert unsent.place_of(record) is None  # it was submitted by an earlier release
+
+
+@pytest.mark.parametrize(
+    "words, unknown",
+    [("Job <3> is not found", True), ("qstat: Unknown Job Id 3.s", True), ("pbs01: host is not found", False)],
+)
+def test_not_all_that_is_not_found_is_a_job(words, unknown):
+    assert bool(UNKNOWN.search(words)) is unknown
 
 
 def test_words():

@@ -20,6 +20,7 @@ from lazyllm.jobs.status import Status
 from lazyllm.testing import LauncherConformance
 from lazyllm.testing.programs import python
 from lazyllm_launch_psij import submit as submission
+from lazyllm_launch_psij.commands import place_here
 from lazyllm_launch_psij.launcher import PsijLauncher
 from lazyllm_launch_psij.poller import poller
 from lazyllm_launch_psij.schedulers import SCHEDULERS
@@ -122,10 +123,11 @@ class TestFaults:
         jobs = [launcher.makejob(python("import time; time.sleep(3)")) for _ in range(6)]
         for job in jobs:
             job.start()
-        before, begun = poller(name).queries, time.monotonic()
+        asked = poller(name, place_here(name))
+        before, begun = asked.queries, time.monotonic()
         for job in jobs:
             job.wait(30)
-        assert poller(name).queries - before <= 3 + (time.monotonic() - begun) / 0.9
+        assert asked.queries - before <= 3 + (time.monotonic() - begun) / 0.9
 
     def test_a_listing_by_another_process_is_one_query(self, name, simulated):
         (simulated / "hold").touch()
@@ -134,12 +136,42 @@ class TestFaults:
             job.start()
         program = (
             "from lazyllm.jobs import manage; from lazyllm_launch_psij.poller import poller\n"
-            f"print(*(job.state for job in manage.ps()), poller({name!r}).queries)"
+            "from lazyllm_launch_psij.commands import place_here\n"
+            f"print(*(job.state for job in manage.ps()), poller({name!r}, place_here({name!r})).queries)"
         )
         done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
         assert done.stdout.split() == ["InQueue"] * 6 + ["1"], done.stderr
         for job in jobs:
             job.stop()
+
+    def test_what_was_closed_while_it_was_down_is_cancelled_later(self, name, simulated):
+        (simulated / "hold").touch()
+        job = PsijLauncher(name, sync=False).makejob(["true"])
+        job.start()
+        (simulated / "down").touch()
+        manage.stop(job.id, force=True)
+        assert job.status.ended and manage.reap() == [] and job.record.status()["unconfirmed"]
+        (simulated / "down").unlink()
+        time.sleep(1)
+        assert [found.reason for found in manage.reap()] == ["was still held by its scheduler"]
+        assert "unconfirmed" not in job.record.status()
+
+    def test_listing_where_another_cluster_answers_ends_nothing(self, name, simulated, tmp_path):
+        """Twice, so long after each other that the first time counts."""
+        (simulated / "hold").touch()
+        job = PsijLauncher(name, sync=False).makejob(["true"])
+        job.start()
+        for program in SCHEDULERS[name].programs:
+            words = f"qstat: Unknown Job Id {job.jobid}; Job <{job.jobid}> is not found"
+            (tmp_path / program).write_text(f"#!/bin/sh\necho '{words}' >&2; exit 153\n")
+            (tmp_path / program).chmod(0o755)
+        code = "import time, lazyllm_launch_psij.judge as j; j.LOST = j.UNSURE = 0.5\nfrom lazyllm.jobs import manage\n"
+        code += "for _ in 'ab': print([str(i.state) for i in manage.ps()]); time.sleep(1)"
+        environ = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+        done = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, timeout=60)
+        assert done.stdout.split() == ["['InQueue']"] * 2, done.stderr
+        assert not job.record.stopping
+        job.stop()
 
     def test_a_program_that_ends_leaves_its_jobs_alone(self, name, tmp_path):
         program = (

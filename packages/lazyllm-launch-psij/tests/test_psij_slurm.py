@@ -14,6 +14,7 @@ from lazyllm.jobs.status import Status
 from lazyllm.testing import LauncherConformance
 from lazyllm.testing.programs import python
 from lazyllm_launch_psij import launcher
+from lazyllm_launch_psij.commands import place_here
 from lazyllm_launch_psij.launcher import PsijLauncher
 from lazyllm_launch_psij.poller import poller
 
@@ -125,4 +126,4 @@ def test_a_runner_that_is_killed():
     os.kill(job.details()["runner_pid"], signal.SIGKILL)
     with pytest.raises(JobError, match="runner died"):
         job.wait(30)
-    assert poller("slurm").queries
+    assert poller("slurm", place_here("slurm")).queries

@@ -17,10 +17,16 @@ from lazyllm_launch_psij.schedulers import SCHEDULERS
 from lazyllm_launch_psij.submit import directives, name_of, script
 
 
+def test_executors_are_named_once():
+    with pytest.raises(InputError) as caught:
+        PsijLauncher("condor")
+    assert str(caught.value) == "There is no executor 'condor'. Known: local, lsf, pbs, pbs_classic, slurm."
+
+
 @pytest.mark.parametrize(
     "wish, words",
     [
-        ({"executor": "slrum"}, "no executor 'slrum'. Did you mean 'slurm'"),
+        ({"executor": "slrum"}, "no executor 'slrum'. Did you mean 'slurm'?\n  Known executors: pbs,"),
         ({"executor": "xyz"}, "Known: local, lsf, pbs, pbs_classic, slurm"),
         ({"executor": "flux"}, "alive until all its jobs have ended"),
         ({"executor": ""}, "executor=''"),
@@ -51,7 +57,7 @@ from lazyllm_launch_psij.submit import directives, name_of, script
         ({"executor": "slurm", "options": {"exclusive": True}}, "expected text or a number"),
         ({"executor": "slurm", "options": {"cpus_per_task": 2}}, "Use the keyword ncpus"),
         ({"executor": "lsf", "options": {"W": "1:00"}}, "Use the keyword timeout"),
-        ({"sync": 1}, "sync is True or False"),
+        ({"sync": 1}, "sync=1: expected True or False"),
         ({"python": ""}, "python='': expected the path"),
     ],
 )

@@ -17,15 +17,6 @@ from lazyllm.jobs.record import records
 from lazyllm.jobs.status import Status
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if config.getoption("--heavy") or config.getoption("-m"):
-        return
-    left_out = [item for item in items if item.get_closest_marker("ray")]
-    if left_out:
-        config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if item not in set(left_out)]
-
-
 def _load(name: str) -> ModuleType:
     spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
     assert spec and spec.loader

@@ -24,7 +24,9 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ({"ngpus": 9}, "ngpus=9 is more than the 8 that a node of this Ray cluster has."),
         ({"ncpus": 8.5}, "ncpus=8.5 is more than the 8 that a node"),
-        ({"memory": "1TB"}, "memory=1000000000000 is more than the 16000000000 that a node"),
+        ({"memory": "1TB"}, "memory='1TB' is more than the 16GB that a node"),
+        ({"memory": "99TiB"}, "memory='99TiB' is more than the 16GB that a node"),
+        ({"memory": 10**12 + 1}, "memory='931.3GiB' is more than"),
         ({"resources": {"a100": 3}}, "resources['a100']=3 is more than the 2 that a node"),
         ({"resources": {"a10": 1}}, "no node of this Ray cluster has this resource. Did you mean 'a100'?"),
         ({"resources": {"tpu-v5": 1}}, "has this resource. Known: a100."),
@@ -35,6 +37,12 @@ def test_too_much_is_refused(double: Any, wishes: dict[str, Any], words: str) ->
         RayLauncher(double.url, **wishes).launch(["true"])
     assert words in str(error.value) and "`ray status`" in str(error.value)
     assert not double.bodies
+
+
+def test_a_cluster_without_resources_of_its_own_says_so(double: Any) -> None:
+    double.nodes = [{"CPU": 4.0, "memory": 1e9, "node:10.0.0.1": 1.0}]
+    with pytest.raises(InputError, match="has this resource. They have CPUs, memory and perhaps GPUs"):
+        RayLauncher(double.url, resources={"a100": 1}).launch(["true"])
 
 
 def test_what_no_single_node_has_together_is_refused(double: Any) -> None:

@@ -17,10 +17,13 @@ from lazyllm.jobs.job import Job
 from lazyllm.jobs.status import Status
 from lazyllm_launch_ray import judge as judging
 from lazyllm_launch_ray.launcher import RayLauncher
+from lazyllm_launch_ray.submit import stop
 
 pytestmark = [pytest.mark.ray, pytest.mark.xdist_group("ray")]
 Until = Callable[..., None]
 START = 60.0
+TIDY = ["python3", "-c", "import signal, sys, time; signal.signal(15, lambda *_: (print('asked'), sys.exit())); "
+        "print('up', flush=True); time.sleep(4321)"]  # fmt: skip
 BRANCHES = ["bash", "-c", "setsid sleep 4321 & echo up; echo $$; wait"]
 
 
@@ -49,12 +52,40 @@ def dashboard(cluster: Any) -> list[int]:
     return found
 
 
-def test_rays_process_for_the_job_is_killed(cluster: Any, until: Until) -> None:
-    job = start(RayLauncher(cluster.url, sync=False), BRANCHES, until)
-    os.kill(parent(job.details()["runner_pid"]), signal.SIGKILL)
-    with pytest.raises(JobError, match="runner died|its node or Ray's process for it died"):
+@pytest.mark.parametrize("generations", [1, 2], ids=["what Ray started", "Ray's process for the job"])
+def test_rays_process_for_the_job_is_killed(cluster: Any, until: Until, generations: int) -> None:
+    job = start(RayLauncher(cluster.url, sync=False), TIDY, until)
+    pid = job.details()["runner_pid"]
+    for _ in range(generations):
+        pid = parent(pid)
+    os.kill(pid, signal.SIGKILL)
+    with pytest.raises(JobError, match="Ray's own process for it was killed: its head or its node went down"):
         job.wait(30)
-    assert job.status is Status.Failed and not runner.family(job.id)
+    assert job.status is Status.Failed and job.output() == "up\nasked\n"  # it ended in order
+    until(lambda: not runner.family(job.id))
+
+
+def test_the_head_is_killed_with_all_of_rays_processes(lazyllm_home: Path, until: Until, one_cluster: Any) -> None:
+    mine = type(one_cluster)(one_cluster.argv[0])
+    try:
+        mine.up()
+        job = start(RayLauncher(mine.url, sync=False), TIDY, until)
+        for pid, (_, session, _) in runner.processes().items():
+            if session == mine.session:
+                os.kill(pid, signal.SIGKILL)
+        with pytest.raises(JobError, match="its head or its node went down"):
+            job.wait(30)
+        assert job.output() == "up\nasked\n"
+    finally:
+        mine.down()
+
+
+def test_a_job_that_ray_stops_says_so(cluster: Any, until: Until) -> None:
+    job = start(RayLauncher(cluster.url, sync=False), TIDY, until)
+    stop(RayLauncher(cluster.url)._api(), job.id)
+    with pytest.raises(JobError, match="stopped in Ray"):
+        job.wait(30)
+    assert job.status is Status.Cancelled and job.output() == "up\nasked\n"
 
 
 def test_the_runner_is_killed(cluster: Any, until: Until) -> None:
@@ -99,12 +130,14 @@ def test_a_cluster_that_is_killed_and_begins_anew(cluster: Any, until: Until, mo
     job, far = (start(launcher, BRANCHES, until) for _ in "ab")
     cluster.kill()
     for one in (job, far):
-        with pytest.raises(JobError, match="runner died"):
+        with pytest.raises(JobError, match="runner died|its head or its node went down"):
             one.wait(30)
         assert not runner.family(one.id)
     # as a job on another machine would look: nobody here can say that its runner died
     state = {"state": "Running", "node": "elsewhere", "phase": "running"}
     runner.write_json(str(far.record.folder / "status.json"), state)
+    (far.record.folder / "stopping").unlink(missing_ok=True)
+    (far.record.folder / "alive").unlink()  # which it would give no longer
     far = Job.adopt(far.record, launcher)
     assert far.status is Status.Running
     with pytest.raises(LauncherError, match="No Ray cluster answers"):

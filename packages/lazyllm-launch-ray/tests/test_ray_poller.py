@@ -12,8 +12,8 @@ from lazyllm_launch_ray.launcher import RayLauncher
 from lazyllm_launch_ray.poller import RayPoller, poller
 
 
-def watched(double: Any, count: int, seconds: float) -> int:
-    """Return how many requests the head got while `count` jobs were watched for `seconds`."""
+def watched(double: Any, count: int, seconds: float) -> tuple[int, float]:
+    """Return how many requests the head got while `count` jobs were watched for `seconds`, and the seconds it took."""
     launcher = RayLauncher(double.url, sync=False)
     jobs = []
     for _ in range(count):
@@ -23,20 +23,21 @@ def watched(double: Any, count: int, seconds: float) -> int:
         double.row(job.id, "RUNNING")
         jobs.append(job)
     time.sleep(0.3)
-    before = double.requests.total()
+    before, begun = double.requests.total(), time.monotonic()
     time.sleep(seconds)
-    found = double.requests.total() - before
+    found, elapsed = double.requests.total() - before, time.monotonic() - begun
     for job in jobs:
         double.end(job.id, "STOPPED")
     for job in jobs:
         job._watch().join(20)
         assert job.status.ended
-    return int(found)
+    return found, elapsed
 
 
 @pytest.mark.parametrize("count", [1, 10, 100])
 def test_queries_do_not_grow_with_jobs(double: Any, count: int) -> None:
-    assert 1 <= watched(double, count, 2.0) <= 5
+    found, elapsed = watched(double, count, 2.0)
+    assert 1 <= found <= elapsed / RayPoller.quick + 1
 
 
 def test_listing_many_jobs_is_one_query(double: Any) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import time
 from typing import Any
 
 import pytest
 
 from lazyllm.errors import JobError
-from lazyllm.jobs import runner
+from lazyllm.jobs import manage, runner
 from lazyllm.jobs.job import Job
 from lazyllm.jobs.polling import said_since
 from lazyllm.jobs.status import Status
@@ -75,7 +76,10 @@ def test_an_unknown_word_is_not_failed_and_is_said_once(
         ("JOB_SUPERVISOR_ACTOR_START_TIMEOUT", "failed to start within 900 s", None, "RAY_JOB_START_TIMEOUT_SECONDS"),
         ("JOB_ENTRYPOINT_COMMAND_ERROR", "failed with exit code 2, logs:\ncan't open file", 2, "can't open file"),
         ("NEW_KIND", "boom", None, "boom"),
-        (None, None, None, "did not start on the node"),
+        (None, None, None, "did not start on the node (Ray: FAILED); the node"),
+        ("NEW_KIND", "Connection lost: Connection lost.", None, "(Ray: FAILED, Connection lost: Connection lost); "),
+        ("JOB_ENTRYPOINT_COMMAND_ERROR", None, 3, "(Ray: FAILED, exit code 3); "),
+        ("JOB_SUPERVISOR_ACTOR_DIED", None, None, "process for it died"),
     ],
 )  # fmt: skip
 def test_a_failure_of_rays_says_why(
@@ -83,7 +87,7 @@ def test_a_failure_of_rays_says_why(
 ) -> None:
     double.end(job.id, "FAILED", error_type=kind, message=message, driver_exit_code=code)
     state, reason = settled(job)
-    assert state is Status.Failed and words in reason
+    assert state is Status.Failed and words in reason and "no reason" not in reason
     with pytest.raises(JobError, match="Job 'true'"):
         job.wait()
 
@@ -130,7 +134,7 @@ def test_the_status_never_goes_back(job: Job, double: Any, monkeypatch: pytest.M
     double.row(job.id, "FAILED", end_time=int(time.time() * 1000))
     assert settled(job)[0] is Status.Running
     double.answers["GET /api/jobs/"] = [None]
-    monkeypatch.setattr("lazyllm_launch_ray.poller._pollers", {})  # as another process has it
+    monkeypatch.setattr("lazyllm.jobs.polling.Poller.pollers", {})  # as another process has it
     assert Job.adopt(job.record).status is Status.Running
     monkeypatch.undo()
 
@@ -139,6 +143,55 @@ def test_a_list_that_is_older_than_the_job_says_nothing_of_it(job: Job, double: 
     older = Seen(GONE, job.record.data["created"] - 1)
     assert judging.judge(job.record, job.launcher._api(), older) is None
     assert not (job.record.folder / "said.json").exists()
+
+
+def test_a_cluster_that_was_there_before_is_another_one(job: Job, double: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(judging, "LOST", 0.0)
+    assert note.read(job.record)["session"] == "session_1"
+    row = double.jobs.pop(job.id)
+    double.answers["GET /api/version"] = [(200, '{"session_name": "session_0"}')]
+    assert [settled(job)[0] for _ in "ab"] == [Status.InQueue] * 2 and not job.record.stopping
+    double.jobs[job.id] = row
+    assert settled(job)[0] is Status.InQueue
+    del double.jobs[job.id], double.answers["GET /api/version"]
+    assert settled(job) == (
+        Status.Failed, "Ray no longer knows it, and it never ran; perhaps the cluster was restarted"
+    )  # fmt: skip
+
+
+def test_a_job_whose_node_gives_signs_of_life_is_not_lost(
+    job: Job, double: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(judging, "LOST", 0.0)
+    double.jobs.clear()
+    runner.write_json(str(job.record.folder / "status.json"), {"state": "Running", "node": "elsewhere"})
+    alive = job.record.folder / "alive"
+    alive.touch()
+    assert settled(job)[0] is Status.Running and not job.record.stopping
+    os.utime(alive, (time.time() - judging.SILENT - 1,) * 2)
+    assert settled(job)[0] is Status.Failed
+
+
+def test_what_was_closed_while_the_head_was_away_is_cancelled_later(job: Job, double: Any) -> None:
+    double.answers["GET /api/jobs/"] = double.answers[f"POST /api/jobs/{job.id}/stop"] = [(503, "busy")]
+    manage.stop(job.id, force=True)
+    assert job.status.ended and manage.reap() == [] and job.record.status()["unconfirmed"]
+    double.answers.clear()
+    end = time.monotonic() + 10
+    while not (found := manage.reap()) and time.monotonic() < end:
+        time.sleep(0.1)
+    assert [one.reason for one in found] == ["was still held by its scheduler"]
+    assert double.stopped == [job.id] and "unconfirmed" not in job.record.status()
+
+
+def test_why_a_job_waits_is_told(job: Job, double: Any) -> None:
+    double.row(job.id, "PENDING", message="Job has not started yet.\nIt may be waiting for resources.")
+    assert settled(job)[0] is Status.InQueue and job.waiting_for == "It may be waiting for resources"
+    assert [found.reason for found in manage.ps()] == ["It may be waiting for resources"]
+    told = {"state": "Running", "node": os.uname().nodename, "runner_pid": os.getpid()}
+    told["runner_created"] = runner.token(os.getpid())
+    runner.write_json(str(job.record.folder / "status.json"), told)
+    assert job.status is Status.Running and job.waiting_for == ""
 
 
 def test_what_the_record_says_goes_before_what_ray_does_not_know(
@@ -165,7 +218,7 @@ def test_an_answer_that_tells_nothing_changes_nothing(
         for _ in range(3):
             assert settled(job)[0] is Status.InQueue
     mine = [line for line in caplog.messages if double.url in line]  # other tests' pollers may still be asking
-    assert sum("asked again" in line for line in mine) == 1
+    assert sum("if it died, they end" in line for line in mine) == 1
     del double.answers["GET /api/jobs/"]
     double.end(job.id, "STOPPED")
     assert settled(job) == (Status.Cancelled, "stopped in Ray")

@@ -34,7 +34,7 @@ def test_what_ray_gets(double: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     assert body["submission_id"] == job.id == job.jobid
     words = shlex.split(body["entrypoint"])
     assert words[0] == "exec" and words[2:4] == ["-I", "-S"] and words[-1] == str(job.record.folder)
-    assert Path(words[4]).name == "runner.py" and len(words) == 6
+    assert [Path(word).name for word in words[4:6]] == ["node.py", "runner.py"] and len(words) == 7
     assert body["metadata"] == {"job_name": "my job", "lazyllm_folder": str(job.record.folder)}
     own = {"LAZYLLM_JOB_ID": job.id, "LAZYLLM_JOB_DETACHED": job.id}
     assert body["runtime_env"] == {"env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": "15", **own}}

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from lazyllm.jobs.polling import Poller
 from lazyllm_launch_sco.launcher import ScoLauncher
-from lazyllm_launch_sco.poller import _pollers
 from lazyllm_launch_sco.simulator.world import World
 
 
@@ -27,7 +27,7 @@ def world(generation: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
     monkeypatch.setenv("LAZYLLM_SCO_WORKSPACE", "space")
     monkeypatch.setenv("LAZYLLM_SLURM_PART", "part")
     yield made
-    for asking in _pollers.values():
+    for asking in Poller.pollers.values():
         asking.followed.clear()  # what a failed test left would ask other tests' tools
     made.end()
 

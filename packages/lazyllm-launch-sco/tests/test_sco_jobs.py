@@ -102,10 +102,14 @@ def test_a_program_is_asked_once_to_end(make, until):
 
 
 @ACP_TOO
-def test_the_entry_of_a_failed_job_stays(make, world):
+def test_the_entry_of_a_failed_job_stays(make, world, monkeypatch):
+    removed = []
+    monkeypatch.setattr("lazyllm_launch_sco.stop.start", lambda *args: removed.append(args))
     with pytest.raises(JobError, match="exit code 3"):
         make().launch("exit 3")
-    time.sleep(0.3)
+    assert not removed
+    make().launch("exit 0")
+    assert len(removed) == 1
     assert not world.calls("sco", "acp", "jobs", "delete") and not world.calls("scancel")  # its entry is looked into
 
 

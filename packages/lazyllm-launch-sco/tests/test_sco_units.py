@@ -2,9 +2,9 @@
 
 import json
 import os
-import signal
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -17,10 +17,10 @@ from lazyllm.jobs.record import create, owner
 from lazyllm.jobs.runner import write_json
 from lazyllm.jobs.status import Status
 from lazyllm.jobs.tools import Answer
-from lazyllm_launch_sco import commands, parse
 from lazyllm_launch_sco import judge as judging
+from lazyllm_launch_sco import parse
 from lazyllm_launch_sco.backend import backend_of
-from lazyllm_launch_sco.node import start, worker
+from lazyllm_launch_sco.node import start
 from lazyllm_launch_sco.poller import PREFIX, ScoPoller
 from lazyllm_launch_sco.states import GONE, STATES, Seen
 from lazyllm_launch_sco.stop import stop
@@ -32,9 +32,32 @@ from lazyllm_launch_sco.trouble import complaint
 def test_ids_are_found_by_name():
     table = "JOBNAME                 JOBID\ns_flag_a1234567         pt-9\nx_s_flag_b7654321 pt-8\n"
     assert parse.listed(table, "s_flag_a1234567") == "pt-9"
-    assert parse.listed(table, "s_flag_b7654321") is None
-    assert parse.listed(table, "s_flag_a123456.") is None
-    assert parse.listed("", "s_flag_a1234567") is None
+    assert parse.listed(table, "s_flag_b7654321") == ""
+    assert parse.listed(table, "s_flag_a123456.") == ""
+    assert parse.listed("other pt-1\n", "s_flag_a1234567") == ""
+
+
+@pytest.mark.parametrize("text", ["", "%%% <html>garbage", "the service is being upgraded", "<p>name unknown</p>"])
+def test_an_answer_that_is_no_table_says_nothing_of_any_job(text):
+    assert parse.listed(text, "s_flag_a1234567") is None
+
+
+@pytest.mark.parametrize(
+    "words, missing",
+    [
+        ("Error: job pt-1 not found", True),
+        ("no such job", True),
+        ("training job does not exist", True),
+        ("pt-1 does not exist in workspace space", True),
+        ("the job's workspace space not found", False),
+        ("Error: workspace space not found or permission denied", False),
+        ("<title>404 Not Found</title>", False),
+        ("profile default does not exist", False),
+    ],
+)
+def test_not_all_that_is_not_found_is_a_job(words, missing):
+    assert parse.says_missing(Answer(1, "", words), "pt-1") is missing
+    assert not parse.says_missing(Answer(0, words), "pt-1") and not parse.says_missing(Answer(None, "", words), "pt-1")
 
 
 @pytest.mark.parametrize(
@@ -139,6 +162,12 @@ def test_torchrun_as_it_is_shown():
         (["python", "-c", "1"], "python -m torch {} --no-python python -c 1"),
         (["accelerate", "launch"], "python -m torch {} --no-python accelerate launch"),
         (["python"], "python -m torch {} --no-python python"),
+        ("python train.py 'a b'", "python -m torch {} train.py 'a b'"),
+        ("  python3.12 -m pkg.train x=1", "python3.12 -m torch {} -m pkg.train x=1"),
+        ("python t.py > log", "python -m torch {} --no-python bash -c 'python t.py > log'"),
+        ("python t.py $DATA", "python -m torch {} --no-python bash -c 'python t.py $DATA'"),
+        ("X=1 python t.py", "python -m torch {} --no-python bash -c 'X=1 python t.py'"),
+        ("python 'half", "python -m torch {} --no-python bash -c 'python '\"'\"'half'"),
     ],
 )
 def test_what_torchrun_is_given(argv, words):
@@ -229,23 +258,26 @@ def test_a_wrong_environment_is_named(record, env, text, words):
     assert f"`source activate {env}`" in reason or not env
 
 
-def test_tickets_of_an_earlier_version_are_read(record):
-    Ticket("srun", "space").write(record)
-    path = record.folder / "sco.json"
-    path.write_text(json.dumps({k: v for k, v in json.loads(path.read_text()).items() if k not in ("nodes", "env")}))
-    assert ticket_of(record) == Ticket("srun", "space", submitter=owner())
+def test_a_ticket_is_read_as_it_was_written(record):
+    written = Ticket("srun", "space", ("/a", "/b"), 2, nodes=3, env="e")
+    written.write(record)
+    assert ticket_of(record) == written and written.submitter == owner()
+    for damaged in ("", "[]", '{"generation": "srun"}', '{"pythonpath": 3, "submitter": {}}'):
+        (record.folder / "sco.json").write_text(damaged)
+        assert ticket_of(record) is None
 
 
 def test_a_job_of_one_node_has_no_rank(record, monkeypatch):
     """RANK may be that of the process that submitted it, if the tools pass the environment on."""
     ran = []
-    monkeypatch.setattr(start, "watch", lambda argv, _: ran.append(argv) or 0)
+    monkeypatch.setattr(start, "watch", lambda argv, *_, **__: ran.append(argv) or 0)
     monkeypatch.setattr(start, "address", lambda *_: "127.0.0.1")
     monkeypatch.setattr(os, "environ", {**os.environ, "RANK": "1"})
     for nodes in (1, 2):
         Ticket("srun", "space", nodes=nodes).write(record)
         start.main(["runner.py", str(record.folder)])
-    assert ran[0] == ["runner.py", str(record.folder)] and ran[1][-2].endswith("worker.py")
+    first = str(Path(start.__file__).with_name("first.py"))
+    assert ran[0] == [first, "runner.py", str(record.folder)] and ran[1][-2].endswith("worker.py")
 
 
 def test_what_several_processes_return(record):
@@ -280,14 +312,11 @@ def test_a_stopped_job_that_is_gone(record):
 
 def test_a_tool_that_hangs_is_not_asked_by_each_job(monkeypatch):
     asked = []
-    monkeypatch.setattr(commands, "run", lambda argv, limit: asked.append(argv) or Answer(None, "", "no answer"))
+    monkeypatch.setattr("lazyllm.jobs.tools.run", lambda argv, **_: asked.append(argv) or Answer(None, "", "no answer"))
     for generation in ("srun", "acp"):
         asking = ScoPoller(backend_of(generation, "space"))
         assert [asking.seen(jobid) for jobid in ("s_flag_a", "pt-1", "pt-2")] == [None] * 3
     assert len(asked) == 2
-    monkeypatch.setattr(commands, "DEAF", 0.0)
-    ask = commands.Asking()
-    assert ask(["x"], limit=1) is None and ask(["x"], limit=1) is None and len(asked) == 4
 
 
 @pytest.fixture
@@ -333,17 +362,3 @@ def test_a_job_that_is_being_submitted_is_not_given_up(named, monkeypatch):
     named.data["created"] -= 61
     scancelled(named, monkeypatch, "")
     assert named.state is Status.Cancelled
-
-
-def test_a_node_bears_that_its_folder_is_away_for_a_moment(record, monkeypatch):
-    monkeypatch.setenv("RANK", "1")
-    monkeypatch.setattr(signal, "signal", lambda *_: None)
-    node = worker.Worker(str(record.folder))
-    assert not node.over()
-    away = record.folder.rename(record.folder.with_name("away"))
-    assert not node.over()
-    away.rename(record.folder)
-    assert not node.over()
-    record.folder.rename(away)
-    monkeypatch.setattr(worker, "AWAY", 0.0)
-    assert node.over()

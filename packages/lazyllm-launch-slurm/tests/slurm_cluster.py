@@ -49,6 +49,8 @@ ReturnToService=2
 SlurmdParameters=config_overrides
 SelectType=select/cons_tres
 SelectTypeParameters=CR_CPU
+PreemptType=preempt/partition_prio
+PreemptMode=CANCEL
 GresTypes=gpu
 SchedulerParameters=batch_sched_delay=0,sched_min_interval=0,bf_interval=1
 MinJobAge={age}
@@ -58,6 +60,7 @@ NodeName=n[1-{nodes}] NodeHostname={machine} NodeAddr=127.0.0.1 Port=[{first}-{l
 PartitionName=debug Nodes=ALL Default=YES MaxTime=INFINITE DefaultTime=60 State=UP
 PartitionName=small Nodes=n1 MaxTime=10 State=UP
 PartitionName=closed Nodes=ALL State=INACTIVE
+PartitionName=urgent Nodes=n1 MaxTime=10 State=UP PriorityTier=10 PreemptMode=OFF
 """
 
 

@@ -1,5 +1,6 @@
 """Things that go away while a job runs: the controller, the caller, the runner, the node's patience."""
 
+import logging
 import os
 import signal
 import subprocess
@@ -12,9 +13,9 @@ from lazyllm.errors import JobError, LauncherError
 from lazyllm.jobs import manage, runner
 from lazyllm.jobs import record as records
 from lazyllm.jobs.command import Command, Step
-from lazyllm.jobs.status import Status
+from lazyllm.jobs.polling import Poller
+from lazyllm.jobs.status import JobTimeoutError, Status
 from lazyllm_launch_slurm.launcher import SlurmLauncher
-from lazyllm_launch_slurm.poller import _pollers
 
 pytestmark = [
     pytest.mark.slurm, pytest.mark.faults, pytest.mark.xdist_group("slurm"), pytest.mark.usefixtures("cluster"),
@@ -42,10 +43,10 @@ def slurm(*argv: str) -> str:
 
 def cold():
     """Make this process as ignorant of Slurm's jobs as a new one."""
-    for known in _pollers.values():
+    for known in Poller.pollers.values():
         for jobid in list(known.followed):
             known.leave(jobid)
-    _pollers.clear()
+    Poller.pollers.clear()
 
 
 def test_the_controller_restarts_during_a_job(cluster, launcher):
@@ -141,9 +142,57 @@ def test_cancelled_by_somebody_else(launcher):
     job.start()
     job.wait_ready(20)
     slurm("scancel", job.jobid)
-    with pytest.raises(JobError, match="stopped"):
+    with pytest.raises(JobError, match="cancelled in Slurm"):
         job.wait(30)
     assert job.status is Status.Cancelled
+
+
+def test_its_node_fails(until):
+    job = SlurmLauncher("debug", sync=False, requeue=False).makejob(["sleep", "300"])
+    job.start()
+    job.wait_ready(20)
+    node = f"nodename={job.details()['node'].removeprefix('slurm/')}"
+    slurm("scontrol", "update", node, "state=down", "reason=test")
+    try:
+        with pytest.raises(JobError, match="its node failed"):
+            job.wait(30)
+        assert job.status is Status.Failed
+    finally:
+        slurm("scontrol", "update", node, "state=resume")
+    until(lambda: "idle" in slurm("sinfo", "-h", "-N", "-n", node.partition("=")[2], "-o", "%T"))
+
+
+def test_preempted():
+    job = SlurmLauncher("small", ngpus=8, sync=False, requeue=False).makejob(["sleep", "300"])
+    job.start()
+    job.wait_ready(20)
+    urgent = SlurmLauncher("urgent", ngpus=8, sync=False).makejob(["true"])
+    urgent.start()
+    with pytest.raises(JobError, match="preempted by another Slurm job"):
+        job.wait(30)
+    assert job.status is Status.Cancelled
+    assert urgent.wait(60) is Status.Done
+
+
+def test_why_it_waits_is_said(caplog, until):
+    logger = logging.getLogger("lazyllm")
+    logger.addHandler(caplog.handler)
+    job = SlurmLauncher("debug", sync=False, options={"hold": True}).makejob(["true"])
+    job.start()
+    until(lambda: manage.ps()[0].reason == "held; scontrol release lets it go (JobHeldUser)")
+    assert "waits in its queue" not in caplog.text  # nobody waits for it
+    with pytest.raises(JobTimeoutError):
+        job.wait(5)
+    slurm("scontrol", "update", f"JobId={job.jobid}", "Dependency=afterok:1", "Hold=no")
+    slurm("scontrol", "update", f"JobId={job.jobid}", "StartTime=now+60")
+    slurm("scontrol", "release", job.jobid)
+    with pytest.raises(JobTimeoutError):
+        job.wait(8)
+    logger.removeHandler(caplog.handler)
+    told = [line.split(": ", 1)[1] for line in caplog.messages if "waits in its queue" in line]
+    assert told[0] == "held; scontrol release lets it go (JobHeldUser)" and 2 <= len(told) <= 3, told
+    job.stop()
+    assert manage.ps()[0].reason == "stopped"
 
 
 def test_cancelled_in_the_queue(launcher):
@@ -167,12 +216,11 @@ def test_slurm_suspends_a_job(launcher, until):
     job.stop()
 
 
-def test_the_runner_is_killed(launcher):
-    script = "import subprocess, time; subprocess.Popen(['sleep', '301'], start_new_session=True); time.sleep(300)"
-    job = launcher.makejob([sys.executable, "-c", script])
+def test_the_runner_is_killed(launcher, until):
+    script = "import subprocess, time; subprocess.Popen(['sleep', '301'], start_new_session=True); "
+    job = launcher.makejob([sys.executable, "-c", script + "print('up', flush=True); time.sleep(300)"])
     job.start()
-    job.wait_ready(20)
-    time.sleep(0.5)
+    until(lambda: "up" in job.output())
     details = job.details()
     os.kill(details["runner_pid"], signal.SIGKILL)
     with pytest.raises(JobError, match="its runner died .*signal 9"):
@@ -180,13 +228,11 @@ def test_the_runner_is_killed(launcher):
     assert runner.family(job.id) == {}  # what had a session of its own was ended too
 
 
-def test_what_hears_no_signal_is_killed(launcher):
-    job = launcher.makejob(
-        ["sh", "-c", "trap '' TERM; setsid sh -c \"trap '' TERM; sleep 300\" & sleep 300; sleep 300"]
-    )
+def test_what_hears_no_signal_is_killed(launcher, until):
+    child = "trap '' TERM; setsid sh -c \"trap '' TERM; echo up; sleep 300\" & sleep 300; sleep 300"
+    job = launcher.makejob(["sh", "-c", child])
     job.start()
-    job.wait_ready(20)
-    time.sleep(0.3)
+    until(lambda: "up" in job.output())
     job.stop(force=True)
     assert job.status is Status.Cancelled and runner.family(job.id) == {}
 

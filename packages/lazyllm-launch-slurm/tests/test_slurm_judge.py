@@ -1,19 +1,26 @@
 """What follows from Slurm's word for a job's record."""
 
 import json
+import os
 import time
 
 import pytest
 
 from lazyllm.jobs import record as records
+from lazyllm.jobs import runner
 from lazyllm.jobs.command import Command
 from lazyllm.jobs.runner import write_json
 from lazyllm.jobs.status import Status
 from lazyllm_launch_slurm import judge as judging
+from lazyllm_launch_slurm import node
 from lazyllm_launch_slurm.commands import Answer
 from lazyllm_launch_slurm.judge import judge
 from lazyllm_launch_slurm.parse import JOB_FIELDS, Seen
+from lazyllm_launch_slurm.place import Place
 from lazyllm_launch_slurm.poller import SlurmPoller
+
+COLUMNS = "JobIDRaw|State|ExitCode|End|JobName\n"
+HEADS = ("JOBID", "STATE", "EXIT_CODE", "REASON", "END_TIME", "NAME")
 
 
 @pytest.fixture
@@ -26,7 +33,7 @@ def record():
 @pytest.fixture(autouse=True)
 def cancelled(monkeypatch):
     found = []
-    monkeypatch.setattr(judging, "run", lambda argv: found.append(argv) or Answer(0, "", ""))
+    monkeypatch.setattr(judging, "cancel", lambda record, jobid: found.append(jobid) or Answer(0, "", ""))
     return found
 
 
@@ -57,7 +64,7 @@ def test_states_that_are_no_end(record, word, state):
 @pytest.mark.parametrize("reason", ["PartitionNodeLimit", "BadConstraints", "QOSMaxGRESPerJob"])
 def test_waiting_for_ever_is_an_error(record, cancelled, reason):
     assert judge(record, "12", seen(record, "PENDING", reason=reason)) is Status.Failed
-    assert cancelled == [("scancel", "12")] and reason in record.status()["reason"]
+    assert cancelled == ["12"] and reason in record.status()["reason"]
 
 
 def test_a_controller_without_memory_does_not_end_a_running_job(record, cancelled):
@@ -111,18 +118,67 @@ def test_a_job_that_slurm_does_not_know(record, facts):
     say(record)
     assert judge(record, "12", seen(record, word, **facts)) is None  # it is young
     path = record.folder / "job.json"
-    path.write_text(json.dumps({**record.data, "created": time.time() - 100}))
+    path.write_text(json.dumps({**record.data, "created": time.time() - 1000}))
     del record.data
+    assert judge(record, "12", seen(record, word, **facts)) is None  # a first look
+    later(record, 119)
+    assert judge(record, "12", seen(record, word, **facts)) is None
+    later(record, 2)
+    (record.folder / "alive").touch()
+    assert judge(record, "12", seen(record, word, **facts)) is None  # it lives
+    later(record, 121)
+    say(record, machine=os.uname().nodename, runner_pid=os.getpid(), runner_created=runner.token(os.getpid()))
+    assert judge(record, "12", seen(record, word, **facts)) is None  # as can be seen here
+    say(record)
+    judge(record, "12", seen(record, "RUNNING"))
+    assert judge(record, "12", seen(record, word, **facts)) is None  # it was known meanwhile
+    later(record, 121)
     assert judge(record, "12", seen(record, word, **facts)) is Status.Failed
-    assert "no longer knows" in record.status()["reason"]
+    assert "no longer knows" in record.status()["reason"] and record.status()["lost"]
+    node.take_back(str(record.folder))  # as its runner does if it lives after all
+    assert record.state is Status.TBSubmitted
+
+
+def later(record, seconds):
+    """Let Slurm have said its last word so much earlier."""
+    path = record.folder / "said.json"
+    said = json.loads(path.read_text())
+    path.write_text(json.dumps({**said, "since": said["since"] - seconds}))
+
+
+def test_another_clusters_list_says_nothing(record, monkeypatch, caplog):
+    path = record.folder / "slurm.json"
+    path.write_text(json.dumps({"conf": "", "clusters": "", "cluster": "theirs (h, port 1)"}))
+    monkeypatch.setattr(judging, "UNSURE", 0.0)
+    monkeypatch.setattr(judging, "LOST", 0.0)
+    for mine, state in (("ours (h, port 2)", None), ("", None), ("theirs (h, port 1)", Status.Failed)):
+        monkeypatch.setattr(Place, "identity", lambda self, mine=mine: mine)
+        judge(record, "12", seen(record, "GONE"))
+        assert judge(record, "12", seen(record, "GONE", asked=time.time() + 1)) is state
+
+
+def test_stopped_before_it_ran_and_unknown(record):
+    record.ask_to_end()
+    assert judge(record, "12", seen(record, "GONE")) is None
+    later(record, 5)
+    assert judge(record, "12", seen(record, "GONE")) is Status.Cancelled
+    assert record.status()["reason"] == "stopped"
 
 
 @pytest.mark.parametrize(
-    "answer", [None, Answer(1, "", "Unable to contact slurm controller"), Answer(None, "", "late")]
+    "answer",
+    [
+        None,
+        Answer(1, "", "Unable to contact slurm controller"),
+        Answer(None, "", "late"),
+        Answer(0, ""),
+        Answer(0, "%%% <html>garbage"),
+        Answer(0, "JOBID STATE"),
+    ],
 )
 def test_a_query_that_fails_says_nothing(monkeypatch, answer):
-    monkeypatch.setattr("lazyllm_launch_slurm.poller.ask", lambda argv: answer)
-    monkeypatch.setattr("lazyllm_launch_slurm.poller.run", lambda argv: pytest.fail("nobody was to be asked"))
+    monkeypatch.setattr("lazyllm_launch_slurm.poller.ask", lambda argv, env: answer)
+    monkeypatch.setattr("lazyllm_launch_slurm.poller.run", lambda argv, env: pytest.fail("nobody was to be asked"))
     assert SlurmPoller().seen("12") is None
 
 
@@ -133,22 +189,25 @@ def slurm(monkeypatch):
     class Said(dict):
         """What each program says."""
 
-    said = Said(squeue=Answer(0, ""), sacct=Answer(1, "", "Slurm accounting storage is disabled"))
+    said = Said(squeue=Answer(0, HEAD), sacct=Answer(1, "", "Slurm accounting storage is disabled"))
     said.asked = []
-    for name in ("poller.ask", "poller.run", "leftover.run"):
+    for name in ("poller.ask", "poller.run", "place.run"):
         monkeypatch.setattr(
-            f"lazyllm_launch_slurm.{name}", lambda argv: said.asked.append(argv) or said.get(argv[0], Answer(0, ""))
+            f"lazyllm_launch_slurm.{name}",
+            lambda argv, env: said.asked.append(argv) or said.get(argv[0], Answer(0, "")),
         )
     return said
 
 
 def test_a_purged_job_is_asked_of_the_accounting(slurm):
-    slurm["sacct"] = Answer(0, "12|CANCELLED by 1000|0:15|2026-11-22T16:40:48|t-k1\n", "")
+    slurm["sacct"] = Answer(0, f"{COLUMNS}12|CANCELLED by 1000|0:15|2026-11-22T16:40:48|t-k1\n", "")
     poller = SlurmPoller()
     assert poller.seen("12").word == poller.seen("12").word == "CANCELLED"
     assert [argv[0] for argv in slurm.asked] == ["squeue", "sacct"]
     slurm["sacct"] = Answer(1, "", "Slurm accounting storage is disabled")
     assert poller.seen("13").word == "GONE"
+    slurm["sacct"] = Answer(0, "garbage")
+    assert poller.seen("15") is None
     slurm["sacct"] = Answer(1, "", "Problem talking to the database: Connection refused")
     assert poller.seen("14") is None
     slurm["squeue"] = Answer(1, "", "Unable to contact slurm controller")
@@ -159,11 +218,18 @@ def test_a_purged_job_is_asked_of_the_accounting(slurm):
 @pytest.mark.parametrize("number", [1, 50])
 def test_forgotten_jobs_cost_one_question(slurm, number):
     poller, jobids = SlurmPoller(), [str(n) for n in range(100, 100 + number)]
-    slurm["sacct"] = Answer(0, "100|COMPLETED|0:0|2026-11-22T16:40:48|t-k1\n")
+    slurm["sacct"] = Answer(0, f"{COLUMNS}100|COMPLETED|0:0|2026-11-22T16:40:48|t-k1\n")
     poller.expect(jobids)
     assert [poller.seen(jobid).word for jobid in jobids] == ["COMPLETED"] + ["GONE"] * (number - 1)
     assert [argv[0] for argv in slurm.asked] == ["squeue", "sacct"] and poller.queries == 2
-    assert {*slurm.asked[1][5].split(",")} == {*jobids}
+    assert {*slurm.asked[1][4].split(",")} == {*jobids}
+
+
+HEAD = "".join(cell.ljust(width) for cell, width in zip(HEADS, JOB_FIELDS.values(), strict=True)) + "\n"
+
+
+def cancellation(record):
+    return ("scancel", f"--name=t-{record.id}", f"--user={os.getuid()}", "12")
 
 
 def listed(number, word, name):
@@ -180,12 +246,14 @@ def test_a_job_that_has_ended_is_taken_from_the_queue(slurm, record):
     ):
         say(record, **status)
         slurm.asked.clear()
-        slurm["squeue"] = Answer(0, listed("12", "PENDING", name))
+        slurm["squeue"] = Answer(0, HEAD + listed("12", "PENDING", name))
         poller = SlurmPoller()
         poller.seen("12")
         poller.query(["12"])
-        assert [argv for argv in slurm.asked if argv[0] == "scancel"] == [("scancel", "12")] * cancelled
-    slurm["squeue"] = Answer(0, listed("13", "PENDING", f"t-{record.id}") + listed("12", "RUNNING", f"t-{record.id}"))
+        assert [argv for argv in slurm.asked if argv[0] == "scancel"] == [cancellation(record)] * cancelled
+    slurm["squeue"] = Answer(
+        0, HEAD + "".join(listed(n, w, f"t-{record.id}") for n, w in (("13", "PENDING"), ("12", "RUNNING")))
+    )
     slurm.asked.clear()
     SlurmPoller().seen("12")
     assert [argv[0] for argv in slurm.asked] == ["squeue"]
@@ -198,12 +266,12 @@ def test_a_controller_that_was_away_at_a_jobs_end_is_asked_once_more(slurm, reco
     slurm["squeue"] = Answer(1, "", "Unable to contact slurm controller")
     poller.query(["12"])
     poller.leave("12")
-    slurm["squeue"] = Answer(0, listed("12", "PENDING", f"t-{record.id}"))
+    slurm["squeue"] = Answer(0, HEAD + listed("12", "PENDING", f"t-{record.id}"))
     poller.query(["12"])  # too early to be believed
     assert "12" in poller.followed
     poller._left["12"] -= 60
     poller.query(["12"])
-    assert "12" not in poller.followed and ("scancel", "12") in slurm.asked
+    assert "12" not in poller.followed and cancellation(record) in slurm.asked
     poller.followed["13"] = time.time()
     poller.leave("13")
     assert not poller.followed

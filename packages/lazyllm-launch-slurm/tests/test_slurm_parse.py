@@ -16,6 +16,7 @@ def test_one_query_tells_of_many_jobs():
     text = "\n".join(
         [
             "CLUSTER: loop",
+            line(JOB_FIELDS, "JOBID", "STATE", "EXIT_CODE", "REASON", "END_TIME", "NAME"),
             line(JOB_FIELDS, "4", "FAILED", "256", "NonZeroExitCode", "2026-11-22T16:40:48", "echo-k1234567"),
             line(JOB_FIELDS, "7", "FAILED", "9", "JobLaunchFailure", "2026-11-22T16:40:48", "sh"),
             line(JOB_FIELDS, "3", "PENDING", "0", "PartitionNodeLimit", "N/A", "x"),
@@ -31,7 +32,8 @@ def test_one_query_tells_of_many_jobs():
 
 
 def test_accounting_says_who_cancelled():
-    text = "2|CANCELLED by 1000|0:15|2026-11-22T16:40:48|x-k1\n8|COMPLETED|0:0|2026-11-22T16:40:48|y-k2\nbroken|line\n"
+    text = "JobIDRaw|State|ExitCode|End|JobName\n"
+    text += "2|CANCELLED by 1000|0:15|2026-11-22T16:40:48|x-k1\n8|COMPLETED|0:0|2026-11-22T16:40:48|y-k2\nbroken|line\n"
     found = parse.accounted(text, 1.0)
     assert (found["2"].word, found["2"].code) == ("CANCELLED", -15)
     assert (found["8"].word, found["8"].code, set(found)) == ("COMPLETED", 0, {"2", "8"})
@@ -70,10 +72,19 @@ def test_time_limits(text, expected):
 
 
 def test_nodes():
+    head = "PARTITION NODELIST NODE_ADDR GRES GRES_USED STATE CPUS TIMELIMIT AVAIL"
     text = line(NODE_FIELDS, "debug*", "n1", "127.0.0.1", "gpu:8", "gpu:3(IDX:0-2)", "mixed", "4", "infinite", "up")
-    (node,) = parse.nodes(text + "\n")
+    (node,) = parse.nodes(f"{line(NODE_FIELDS, *head.split())}\n{text}\n")
     assert (node.partition, node.name, node.address, node.total, node.used) == ("debug", "n1", "127.0.0.1", 8, 3)
     assert (node.state, node.cpus, node.limit, node.available) == ("mixed", 4, None, "up")
+
+
+@pytest.mark.parametrize("text", ["", "\n", "%%% <html>garbage", "x" * 1000, "JOBID STATE\n"])
+def test_what_is_no_table(text):
+    assert parse.jobs(text, 1.0) is None and parse.nodes(text) is None and parse.accounted(text, 1.0) is None
+    head = line(JOB_FIELDS, "JOBID", "STATE", "EXIT_CODE", "REASON", "END_TIME", "NAME")
+    assert parse.jobs(f"{head}\n", 1.0) == {}
+    assert parse.jobs(f"{head}\n{head.replace('JOBID', 'error')}\n", 1.0) is None
 
 
 def test_options_of_sbatch():

@@ -8,6 +8,7 @@ import pytest
 
 from lazyllm.errors import LauncherError
 from lazyllm.jobs import manage, runner
+from lazyllm.jobs.polling import Poller
 from lazyllm.jobs.status import Status
 from lazyllm_launch_slurm.launcher import SlurmLauncher
 
@@ -56,6 +57,29 @@ def test_a_stop_that_slurm_refuses(launcher, tmp_path, monkeypatch, until):
         assert waiting.status is Status.InQueue and not waiting.record.stopping
     waiting.stop()
     assert waiting.status is Status.Cancelled
+
+
+@pytest.mark.parametrize("asked_by, long", [("ps", False), ("reap", False), ("reap", True)])
+def test_what_was_closed_while_the_controller_was_away_is_cancelled_later(cluster, until, asked_by, long):
+    job = SlurmLauncher("debug", sync=False, options={"hold": True}).makejob(["echo", "never"])
+    job.start()
+    until(lambda: job.status is Status.InQueue)
+    cluster("stop")
+    try:
+        assert manage.stop(job.id, force=True).state is Status.Cancelled
+        assert manage.reap() == [] and job.record.status()["unconfirmed"]
+    finally:
+        for known in Poller.pollers.values():
+            known.followed.clear()
+        Poller.pollers.clear()  # as in another process
+        cluster("start")
+    assert job.jobid in slurm("squeue", "-h", "-o", "%i").split()
+    time.sleep(2.5 if long else 0)  # from then on every list that is asked for has it cancelled
+    found = getattr(manage, asked_by)()
+    assert job.jobid not in slurm("squeue", "-h", "-o", "%i").split()
+    assert [report.id for report in found] == [job.id] and job.record.state is Status.Cancelled
+    assert asked_by == "ps" or found[0].reason == "was still held by its scheduler"
+    assert "unconfirmed" not in job.record.status() and manage.reap() == []
 
 
 def test_a_closed_record_ends_its_job(launcher, until):

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -38,7 +37,9 @@ from lazyllm_launch_slurm.parse import Node
         ({"options": {"output": "x"}}, "'output' cannot be given here"),
         ({"options": {"time": 5}}, "Use the keyword timeout"),
         ({"options": {"comment": None}}, "expected text, a number, or True"),
-        ({"sync": 1}, "sync is True or False"),
+        ({"python": 3}, "python=3: expected the path of a Python"),
+        ({"partition": "-x"}, "partition='-x': expected a name as Slurm knows it, or None"),
+        ({"sync": 1}, "sync=1: expected True or False"),
     ],
 )
 def test_refused_at_once(wish, words):
@@ -132,6 +133,8 @@ def test_partitions(partition, words):
         ({"ngpus": 9}, "ngpus=9 a node is more than the 8"),
         ({"ngpus": 8, "nnode": 5}, "only 4 node"),
         ({"nproc": 17}, "nproc=17 is more than the 16 CPUs"),
+        ({"cpus": 17}, "cpus_per_task=17 is more than the 16 CPUs"),
+        ({"cpus": 5, "nproc": 4}, "cpus_per_task=5 for each of nproc=4 is more than the 16 CPUs"),
         ({"gpu_type": "a10"}, "Did you mean 'a100'"),
         ({"gpu_type": "a100", "ngpus": 5}, "more than the 4"),
     ],
@@ -142,8 +145,31 @@ def test_more_than_there_is(wish, words):
     cluster.check_sizes(mine, "debug", **sizes)
     with pytest.raises(InputError, match=words):
         cluster.check_sizes(mine, "debug", **{**sizes, **wish})
+    with pytest.raises(InputError, match="names no types of GPUs there"):
+        cluster.check_sizes([NODES[3]], "debug", **{**sizes, "gpu_type": "a100"})
     with pytest.raises(InputError, match="timeout=700 s is more than the 600 s"):
         cluster.check_sizes([NODES[2]], "debug", **{**sizes, "timeout": 700})
+
+
+SHARED = [
+    *(Node(name, "n1", "n1", {}, 0, "idle", 4, limit, "up") for name, limit in (("long", None), ("short", 3600.0))),
+    Node("other", "n2", "n2", {"": 8}, 0, "idle", 4, 600.0, "up"),
+]
+
+
+@pytest.mark.parametrize("partition", ["long,short", "short,long"])
+def test_of_several_partitions_one_has_to_give_it_all(partition):
+    SlurmLauncher(partition, timeout=7200).wishes.check(SHARED)
+    last = partition.split(",")[1]
+    with pytest.raises(InputError, match=f"nnode=2 is more than the 1 node.s. of the Slurm partition '{last}'"):
+        SlurmLauncher(partition, nnode=2).wishes.check(SHARED)
+    with pytest.raises(InputError, match="nnode=2 is more than the 1 node"):  # though there are two in all
+        SlurmLauncher("long,other", nnode=2).wishes.check(SHARED)
+    SlurmLauncher("long,other", ngpus=8).wishes.check(SHARED)
+    with pytest.raises(InputError, match="partition 'other' gives a job"):  # the one has the time, the other the GPUs
+        SlurmLauncher("long,other", ngpus=8, timeout=7200).wishes.check(SHARED)
+    with pytest.raises(InputError, match="no Slurm partition 'x'"):
+        SlurmLauncher(f"{partition},x").wishes.check(SHARED)
 
 
 def test_without_slurm_on_path(tmp_path, monkeypatch):
@@ -156,20 +182,12 @@ def test_without_slurm_on_path(tmp_path, monkeypatch):
     assert not (tmp_path / "home" / "jobs").exists()
 
 
-@pytest.mark.parametrize(
-    "said, words, hint",
-    [
-        ("Munge encode failed: Expired credential", "cannot be asked: Munge encode failed", "munge, or log in anew"),
-        ("Unable to process configuration file", "cannot be asked: Unable", "SLURM_CONF"),
-        ("Slurmctld(primary) at m is DOWN\n*****\n** RESTORE SLURMCTLD **", "answer: Slurmctld.*DOWN\\.", "scontrol"),
-    ],
-)
-def test_why_the_controller_does_not_answer(monkeypatch, said, words, hint):
-    monkeypatch.setattr(cluster, "ping", lambda limit: Answer(1, "", f"scontrol: error: {said}"))
-    begun = time.monotonic()
-    with pytest.raises(LauncherError, match=f"The Slurm controller .*{words}") as caught:
-        cluster.wait_for_controller(0 if "DOWN" in said else 10)
-    assert hint in caught.value.hint and time.monotonic() - begun < 2
+def test_the_partition_of_the_configuration_is_the_launchers(monkeypatch):
+    assert SlurmLauncher().partition is None
+    monkeypatch.setenv("LAZYLLM_SLURM_PART", "debug")
+    assert SlurmLauncher().partition == "debug" and SlurmLauncher("small").partition == "small"
+    with pytest.raises(InputError, match="partition=5: expected a name as Slurm knows it"):
+        SlurmLauncher().get_idle_nodes(partition=5)
 
 
 def test_a_configuration_that_is_not_there(monkeypatch, tmp_path):
@@ -260,6 +278,8 @@ def test_a_container_that_slurm_would_pass_over(monkeypatch, tmp_path, told):
 
 def test_what_runs_on_nodes_imports_nothing_else():
     folder = Path(node.__file__).parent
-    for name, old in (("node", True), ("rank", True)):
+    for name in ("node", "rank", "ends"):
         text = (folder / f"{name}.py").read_text()
-        assert "match " not in text and ("lazyllm" not in text.replace("lazyllm.jobs import runner", "") or not old)
+        for known in ("lazyllm.jobs import runner", "lazyllm_launch_slurm.ends import ENDS"):
+            text = text.replace(f"    from {known}\n", "")
+        assert "match " not in text and "lazyllm" not in text

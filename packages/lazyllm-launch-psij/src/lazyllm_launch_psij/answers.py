@@ -23,7 +23,7 @@ STATES = {
 }
 """psij-python's words."""
 
-UNKNOWN = re.compile(r"unknown job|is not found|no matching job|invalid job id|has finished", re.IGNORECASE)
+UNKNOWN = re.compile(r"unknown job|\bjob\b.* is not found|no matching job|invalid job id|has finished", re.IGNORECASE)
 """What the schedulers say of a job that they do not know any more."""
 
 KILLED = re.compile(r"TERM_(FORCE_)?(OWNER|ADMIN)\b")

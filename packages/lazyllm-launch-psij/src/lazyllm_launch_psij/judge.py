@@ -19,7 +19,7 @@ from .hopeless import hopeless
 from .poller import Seen
 from .schedulers import SCHEDULERS
 from .submit import LOG as NODE_LOG
-from .unsent import age
+from .unsent import place_of
 
 LAG = 3.0
 """Seconds after a job's end in which its runner's last word may still be on its way through the file system."""
@@ -48,7 +48,7 @@ def _judge(record: Record, told: dict[str, Any], name: str, jobid: str, seen: Se
     if seen.status is None:
         if record.stopping and not told:
             return _end(record, told, Status.Cancelled, "stopped")
-        if age(record) < UNSURE or lasting < LOST:
+        if record.age < UNSURE or lasting < LOST:
             return None
         return _end(record, told, *gone(record, f"{title} no longer knows it, and its runner left no last word"))
     if seen.status is Status.InQueue:
@@ -99,7 +99,7 @@ def _last_words(record: Record) -> str:
 def _give_up(record: Record, told: dict[str, Any], name: str, jobid: str, why: str) -> Status:
     """End a job that its scheduler will never start, for the reason `why`."""
     try:
-        cancel(name, jobid)
+        cancel(name, jobid, place=place_of(record))
     except LauncherError as error:
         LOG.warning("Job %s cannot be cancelled: %s", jobid, error)
     return _end(record, told, Status.Failed, f"{SCHEDULERS[name].title} would never start it: {why}")

@@ -6,7 +6,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lazyllm.errors import InputError, LauncherError
+from lazyllm.errors import LauncherError
+from lazyllm.jobs import checks
 from lazyllm.jobs.job import Job
 from lazyllm.jobs.launcher import LazyLLMLaunchersBase
 from lazyllm.jobs.polling import last_known
@@ -16,9 +17,9 @@ from lazyllm.jobs.sweep import here, signal_runner
 from lazyllm.jobs.view import JobView
 
 from .judge import judge, judge_local
-from .poller import poller
+from .poller import PsijPoller, poller
 from .schedulers import LOCAL, SCHEDULERS
-from .unsent import NOTE, SUBMITTING, begin, close, given_up, jobid_of, judge_unsent, noted
+from .unsent import NOTE, SUBMITTING, begin, close, given_up, jobid_of, judge_unsent, noted, place_of
 from .wishes import Wishes
 
 MARGIN = 60.0
@@ -60,8 +61,7 @@ class PsijLauncher(LazyLLMLaunchersBase):
         python: str | None = None,
     ) -> None:
         super().__init__(sync=sync)
-        if python is not None and not (isinstance(python, str) and python.strip()):
-            raise InputError(f"python={python!r}: expected the path of a Python on the node, or None.")
+        checks.python(python)
         self.wishes = Wishes(executor, queue, nnode, ncpus, ngpus, timeout, account, options or {})
         self.timeout = timeout
         self.python = python or sys.executable
@@ -77,7 +77,7 @@ class PsijLauncher(LazyLLMLaunchersBase):
         return {}
 
     def submit(self, job: Job) -> str:
-        record, name = _record(job), self.wishes.place()
+        record, name = job.demand_record(), self.wishes.place()
         begin(record, name)
         if name == LOCAL:
             from .local import start
@@ -107,14 +107,14 @@ class PsijLauncher(LazyLLMLaunchersBase):
         """Return the submit script for a job under the scheduler `name`."""
         from .submit import directives, name_of, script
 
-        record, scheduler = _record(job), SCHEDULERS[name]
+        record, scheduler = job.demand_record(), SCHEDULERS[name]
         options = [(scheduler.name_option, name_of(job.name, record.id, scheduler.longest))]
-        limit = None if self.timeout is None else self.timeout + self.grace + MARGIN
+        limit = None if self.timeout is None else self.timeout + float(record.data["grace"]) + MARGIN
         lines = directives(name, options + self.wishes.asked(name), queue=self.wishes.queue_of(name), timeout=limit)
         return script(lines, job.runner_argv(), record)
 
     def query(self, job: JobView) -> Status | None:
-        record = job.record
+        job.waiting_for, record = "", job.record
         if record is None or not (jobid := jobid_of(record)):
             return None
         if jobid == SUBMITTING:
@@ -124,22 +124,27 @@ class PsijLauncher(LazyLLMLaunchersBase):
             return state_of(told)  # the scheduler, which may hang, knows nothing better of a runner on this machine
         if name == LOCAL:
             return judge_local(record, jobid)
-        seen = poller(name).seen(jobid)
+        seen = poller(name, place_of(record)).seen(jobid)
         if seen is None or seen.asked < float(record.data.get("created", 0)):  # nothing yet, or an earlier job's
             return last_known(record)
-        return judge(record, name, jobid, seen)
+        state = judge(record, name, jobid, seen)
+        reason = seen.message.strip().strip("()")
+        if state is Status.InQueue and seen.status is Status.InQueue and reason != "None":
+            job.waiting_for = reason
+        return state
 
     def expect(self, jobs: Sequence[JobView]) -> None:
-        asked: dict[str, list[str]] = {}
+        asked: dict[PsijPoller, list[str]] = {}
         for job in jobs:
-            jobid, name = jobid_of(_record(job)), noted(_record(job)).get("executor")
+            record = job.demand_record()
+            jobid, name = jobid_of(record), noted(record).get("executor")
             if name in SCHEDULERS and jobid != SUBMITTING:
-                asked.setdefault(str(name), []).append(jobid)
-        for name, jobids in asked.items():
-            poller(name).expect(jobids)
+                asked.setdefault(poller(str(name), place_of(record)), []).append(jobid)
+        for asking, jobids in asked.items():
+            asking.expect(jobids)
 
     def cancel(self, job: Job, force: bool = False) -> None:
-        record = _record(job)
+        record = job.demand_record()
         jobid, name = jobid_of(record), _executor_of(record)
         if signal_runner(record.status(), force):
             return
@@ -154,19 +159,35 @@ class PsijLauncher(LazyLLMLaunchersBase):
             return
         from .cancel import cancel
 
-        cancel(name, jobid, running=record.state is Status.Running, force=force)
-        poller(name).hurry()
+        place = place_of(record)
+        cancel(name, jobid, running=record.state is Status.Running, force=force, place=place)
+        poller(name, place).hurry()
+
+    def leftovers(self, jobs: Sequence[JobView]) -> dict[str, bool]:
+        from .cancel import cancel
+
+        told: dict[str, bool] = {}
+        for record in (job.demand_record() for job in jobs):
+            name, jobid, place = _executor_of(record), jobid_of(record), place_of(record)
+            if name == LOCAL or jobid == SUBMITTING:
+                told[record.id] = False
+            elif seen := poller(name, place).seen(jobid):
+                held = seen.status is not None and not seen.status.ended
+                if held:
+                    cancel(name, jobid, force=True, place=place)
+                told[record.id] = held
+        return told
 
     def watch(self, job: Job, seconds: float) -> bool:
-        record = _record(job)
+        record = job.demand_record()
         name, jobid = _executor_of(record), jobid_of(record)
         if name == LOCAL or jobid == SUBMITTING:
             return super().watch(job, seconds)
-        return poller(name).watch(job, jobid, seconds)
+        return poller(name, place_of(record)).watch(job, jobid, seconds)
 
     def release(self, job: Job) -> None:
         if job.record and (name := _executor_of(job.record)) != LOCAL:
-            poller(name).leave(jobid_of(job.record))
+            poller(name, place_of(job.record)).leave(jobid_of(job.record))
 
 
 def _executor_of(record: Record) -> str:
@@ -175,9 +196,3 @@ def _executor_of(record: Record) -> str:
     if name not in SCHEDULERS and name != LOCAL:
         raise LauncherError(f"Job {record.id} does not tell which scheduler it was given to ({NOTE} in its record).")
     return str(name)
-
-
-def _record(job: JobView) -> Record:
-    if job.record is None:
-        raise LauncherError(f"Job {job.name!r} was not started.", hint="Call start() first.")
-    return job.record

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from lazyllm.errors import LauncherError
 from lazyllm.jobs.polling import Poller
 from lazyllm.jobs.status import Status
-from lazyllm.jobs.tools import Answer
+from lazyllm.jobs.tools import Answer, Asking
 
 from .answers import UNKNOWN, Word, read
 from .commands import run
@@ -18,8 +16,6 @@ from .library import executor
 
 SINGLE = 20
 """Jobs that are asked about one by one, if the scheduler fails for all because it does not know one."""
-DEAF = 10.0
-"""Seconds for which nothing more is asked after a question without an answer: the next would wait as long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +32,12 @@ class PsijPoller(Poller):
 
     quick, slow = 1.0, 15.0
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, place: Mapping[str, str] | None = None) -> None:
         super().__init__()
         self.name = name
+        self.place = place
         self.queries = 0
-        self._again = float("-inf")
+        self._asking = Asking(self._run)
         self._known: dict[str, Seen] = {}
 
     def seen(self, jobid: str) -> Seen | None:
@@ -61,8 +58,8 @@ class PsijPoller(Poller):
                 self._changed = time.monotonic()
 
     def _ask(self, jobids: list[str]) -> dict[str, Word]:
-        answer = self._run(jobids)
-        if answer is None or answer.code is None:
+        answer = self._asking(jobids)
+        if answer is None:
             return {}
         found = read(executor(self.name), self.name, answer.out)
         missing = [jobid for jobid in jobids if jobid not in found]
@@ -74,17 +71,9 @@ class PsijPoller(Poller):
                 found.update(self._ask([jobid]))
         return {jobid: found[jobid] for jobid in jobids if jobid in found}
 
-    def _run(self, jobids: list[str]) -> Answer | None:
-        if time.monotonic() < self._again:
-            return None
+    def _run(self, jobids: list[str]) -> Answer:
         self.queries += 1
-        try:
-            answer = run(self.name, executor(self.name).get_status_command(jobids))
-        except LauncherError:
-            return None
-        if answer.code is None:
-            self._again = time.monotonic() + DEAF
-        return answer
+        return run(self.name, executor(self.name).get_status_command(jobids), place=self.place)
 
 
 def _leaves_out(name: str, answer: Answer, understood: bool) -> bool:
@@ -94,10 +83,7 @@ def _leaves_out(name: str, answer: Answer, understood: bool) -> bool:
     return answer.ok and (understood or (name == "slurm" and answer.out.startswith("JOBID")))
 
 
-_pollers: dict[tuple[int, str, str], PsijPoller] = {}
-
-
-def poller(name: str) -> PsijPoller:
-    """Return this process's poller of a scheduler; a forked child has one of its own."""
-    key = (os.getpid(), name, os.environ.get("SLURM_CONF", ""))
-    return _pollers.get(key) or _pollers.setdefault(key, PsijPoller(name))
+def poller(name: str, place: Mapping[str, str] | None) -> PsijPoller:
+    """Return this process's poller of a scheduler at a place, or at the one that the environment tells."""
+    key = None if place is None else tuple(sorted(place.items()))
+    return PsijPoller.shared(lambda: PsijPoller(name, place), name, key)

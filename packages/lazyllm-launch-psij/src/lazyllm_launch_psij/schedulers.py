@@ -98,7 +98,8 @@ def check_name(name: str) -> str:
     if name in REFUSED:
         raise InputError(f"launchers.psij does not use the executor {name!r}. {REFUSED[name]}", hint=_all(known))
     if name not in known:
-        raise InputError(f"There is no executor {name!r}. {near(name, known)}", hint=_all(known))
+        nearest = near(name, known)
+        raise InputError(f"There is no executor {name!r}. {nearest}", hint=None if "Known" in nearest else _all(known))
     return name
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import time
 from typing import Any
 
 from lazyllm.jobs import runner
-from lazyllm.jobs.record import Record, owner
+from lazyllm.jobs.record import Record, died, owner
 from lazyllm.jobs.status import Status, state_of
 from lazyllm.jobs.sweep import gone, here, processes_of, sweep
 
+from .commands import place_here
 from .schedulers import LOCAL
 
 NOTE = "psij.json"
@@ -23,7 +23,8 @@ SUBMISSION, LATE = 60.0, 120.0
 
 def begin(record: Record, name: str) -> None:
     """Note that this process submits a job through the executor `name`."""
-    runner.write_json(str(record.folder / NOTE), {"executor": name, "submitter": owner()})
+    noted = {"executor": name, "submitter": owner(), "place": place_here(name)}
+    runner.write_json(str(record.folder / NOTE), noted)
     record.submitted(SUBMITTING)
 
 
@@ -36,14 +37,20 @@ def noted(record: Record) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
+def place_of(record: Record) -> dict[str, str] | None:
+    """Return where the job was submitted, as `place_here` has it; None if that was not noted."""
+    found = noted(record).get("place")
+    return {str(key): str(value) for key, value in found.items()} if isinstance(found, dict) else None
+
+
 def given_up(record: Record) -> bool:
     """Say whether nobody is submitting the job any more: it is older than a minute, or its submitter is dead."""
-    return age(record) > SUBMISSION or _died(record)
+    return record.age > SUBMISSION or _died(record)
 
 
 def judge_unsent(record: Record) -> Status | None:
     """Return the state of a job for which no id was heard of."""
-    if record.status() or not (age(record) > LATE or _never_began(record)):
+    if record.status() or not (record.age > LATE or _never_began(record)):
         return None
     ended = state_of(record.finish(*gone(record, "the program that submitted it died meanwhile")))
     record.ask_to_end()  # should its scheduler have got it even so, its runner starts nothing
@@ -64,15 +71,9 @@ def close(record: Record) -> None:
         record.finish(Status.Cancelled, "stopped" if told else "stopped before it ran")
 
 
-def age(record: Record) -> float:
-    """Return the seconds since the record was made."""
-    return time.time() - float(record.data.get("created", 0))
-
-
 def _died(record: Record) -> bool:
-    """Say whether the submitter is known to be dead, which only its own machine can tell."""
-    who = noted(record).get("submitter") or {}
-    return who.get("numbers") == runner.numbers() and runner.token(who["pid"]) != who["created"]
+    """Say whether the submitter is known to be dead."""
+    return died(noted(record).get("submitter") or {})
 
 
 def _never_began(record: Record) -> bool:

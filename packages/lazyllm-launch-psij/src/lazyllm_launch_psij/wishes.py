@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 import shutil
 from collections.abc import Mapping
@@ -11,6 +10,7 @@ from typing import Any
 
 from lazyllm.configs import config
 from lazyllm.errors import InputError
+from lazyllm.jobs import checks
 from lazyllm.jobs.tools import locate
 
 from .schedulers import KEYWORDS, LOCAL, PLAIN, SCHEDULERS, Scheduler, check_name
@@ -34,10 +34,10 @@ class Wishes:
 
     def __post_init__(self) -> None:
         for name, least in (("nnode", 1), ("ncpus", 1), ("ngpus", 0)):
-            _whole(name, getattr(self, name), least, none=name != "nnode")
+            checks.whole(name, getattr(self, name), least, none=name != "nnode")
         for name in ("executor", "queue", "account"):
             _name(name, getattr(self, name))
-        _seconds(self.timeout)
+        checks.seconds("timeout", self.timeout, "the queue's own limit")
         if self.nnode > 1:
             raise InputError(
                 f"nnode={self.nnode}: launchers.psij runs a job on one node, as psij-python can start several "
@@ -131,23 +131,9 @@ def option_pairs(scheduler: Scheduler, options: Mapping[str, Any]) -> list[tuple
     return found
 
 
-def _whole(name: str, value: Any, least: int, *, none: bool) -> None:
-    if none and value is None:
-        return
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise InputError(f"{name}={value!r}: expected a whole number from {least}{', or None' if none else ''}.")
-
-
 def _name(name: str, value: Any) -> None:
     if value is not None and not (isinstance(value, str) and PLAIN.fullmatch(value) and value[0] != "-"):
         raise InputError(
             f"{name}={value!r}: expected a name of letters, digits and _@%+=:,./- , not with a dash first, or None: "
             "psij-python's scripts carry no other."
         )
-
-
-def _seconds(value: Any) -> None:
-    if value is None:
-        return
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
-        raise InputError(f"timeout={value!r}: expected seconds, above 0, or None for the queue's own limit.")

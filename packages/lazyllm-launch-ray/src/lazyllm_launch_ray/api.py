@@ -106,10 +106,10 @@ def _unwelcome(where: str, status: int) -> LauncherError:
 
 
 def last_words(text: str, status: int | None = None) -> str:
-    """Return the last line of a message that says something: of a traceback, that is what went wrong."""
+    """Return the last line of a message that says something: of a traceback, that is what went wrong; "" for none."""
     lines = [line.strip() for line in text.splitlines() if len(line.strip()) > 1]
     words = lines[-1].rstrip(".")[:400] if lines else ""
-    return words or (f"status {status}" if status else "no reason")
+    return words or (f"status {status}" if status else "")
 
 
 _apis: dict[tuple[int, str], Api] = {}

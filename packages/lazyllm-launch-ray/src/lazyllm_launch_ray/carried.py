@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from lazyllm.configs import is_secret_variable
+from lazyllm.jobs.tools import settings
 
 NAMES = (
     "PATH",
@@ -17,7 +18,6 @@ NAMES = (
     "HF_ENDPOINT",
 )
 OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE")
-OWN = ("LAZYLLM_JOB_ID", "LAZYLLM_JOB_DIR", "LAZYLLM_JOB_DETACHED", "LAZYLLM_JOB_RANKS")
 
 
 def carried(environ: Mapping[str, str]) -> dict[str, str]:
@@ -26,9 +26,7 @@ def carried(environ: Mapping[str, str]) -> dict[str, str]:
     PYTHONPATH is always among them, empty if need be, and PYTHONBREAKPOINT: Ray sets its own.
     """
     found = {name: environ[name] for name in (*NAMES, *OFFLINE) if name in environ}
-    for name, value in environ.items():
-        if name.startswith("LAZYLLM_") and name not in OWN and not is_secret_variable(name):
-            found[name] = value
+    found |= {name: value for name, value in settings(environ).items() if not is_secret_variable(name)}
     return {
         **found,
         "PYTHONPATH": environ.get("PYTHONPATH", ""),

@@ -10,6 +10,7 @@ from lazyllm.common.log import LOG
 from lazyllm.errors import InputError, LauncherError, near
 
 from .api import Api, UnreachableError
+from .wishes import BINARY, UNITS
 
 LIMIT = 10000
 """Most nodes that Ray's list gives at once."""
@@ -98,15 +99,33 @@ def too_much(nodes: list[Node], needs: Mapping[str, float]) -> str:
         most = max(node.get(name, 0) for node in nodes)
         if most >= value:
             continue
-        asked = f"{ARGUMENTS[name]}={value:.15g}" if name in ARGUMENTS else f"resources[{name!r}]={value:.15g}"
+        asked = _asked(name, value)
         if most or name in ("CPU", "memory"):
-            return f"{asked} is more than the {most:.15g} that a node of this Ray cluster has."
+            has = readable(most) if name == "memory" else f"{most:.15g}"
+            return f"{asked} is more than the {has} that a node of this Ray cluster has."
         if name == "GPU":
             return f"{asked}, but no node of this Ray cluster has GPUs."
         known = {own for node in nodes for own in node if own not in ARGUMENTS and not own.startswith(PRIVATE)}
-        return f"{asked}: no node of this Ray cluster has this resource. {near(name, known)}"
-    whole = ", ".join(f"{ARGUMENTS.get(name, name)}={value:.15g}" for name, value in needs.items())
-    return f"No node of this Ray cluster has all of {whole} together."
+        there = near(name, known) if known else "They have CPUs, memory and perhaps GPUs, which keywords ask for."
+        return f"{asked}: no node of this Ray cluster has this resource. {there}"
+    together = ", ".join(_asked(name, value) for name, value in needs.items())
+    return f"No node of this Ray cluster has all of {together} together."
+
+
+def _asked(name: str, value: float) -> str:
+    """Return what is asked for as one would write it."""
+    if name == "memory":
+        return f"memory='{readable(value)}'"
+    return f"{ARGUMENTS[name]}={value:.15g}" if name in ARGUMENTS else f"resources[{name!r}]={value:.15g}"
+
+
+def readable(size: float) -> str:
+    """Return bytes in the unit that keeps the number short, as `memory` takes them: exact if that has few digits."""
+    units = {**{f"{unit.upper()}B": n for unit, n in UNITS.items()}, **{f"{k.title()}B": n for k, n in BINARY.items()}}
+    for unit, n in sorted(units.items(), key=lambda pair: -pair[1]):
+        if n <= size < 10_000 * n and size / n == round(size / n, 1):
+            return f"{size / n:.15g}{unit}"
+    return f"{size / BINARY['gi']:.1f}GiB"
 
 
 def has_gpus(api: Api) -> bool:

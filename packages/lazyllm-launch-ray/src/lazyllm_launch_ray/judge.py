@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from typing import Any
 
@@ -22,6 +23,8 @@ LAG, LATE = 2.0, 30.0
 have written one, and if it must have."""
 LOST = 60.0
 """Seconds after which a job that the cluster does not know is believed to be lost: a head that restarts takes some."""
+SILENT = 120.0
+"""Seconds without a sign of life after which a job that has begun elsewhere is believed to be lost with it."""
 HEEDED = 4.0
 """Seconds in which a runner that lives, wherever it is, finds in its folder that its job is to end."""
 
@@ -60,19 +63,32 @@ def _missing(record: Record, told: dict[str, Any], seen: Seen) -> Status | None:
         return None
     if seen.asked < float(record.data.get("created", 0)):
         return None  # the list is older than the job
+    session = note.read(record).get("session") or ""
+    if seen.session and seen.session < session:
+        return None  # that cluster was there before: another one has the address now
     missed = seen.asked - said_since(record, GONE)
     if record.stopping and (not told or missed >= HEEDED):
         return Status.Cancelled
-    if missed < LOST:
+    if missed < LOST or (told and _lives(record)):
         return None
     what = "its runner left no last word" if told else "it never ran"
     return _end(record, Status.Failed, f"Ray no longer knows it, and {what}; perhaps the cluster was restarted")
 
 
+def _lives(record: Record) -> bool:
+    """Say whether the job's node has given a sign of life lately, by the clock of the record's own file system."""
+    now = record.folder / "said.json"
+    try:
+        os.utime(now)
+        return now.stat().st_mtime - (record.folder / "alive").stat().st_mtime < SILENT
+    except OSError:
+        return False
+
+
 def _waiting(record: Record, api: Api, seen: Seen) -> Status:
     if record.stopping:
         return Status.Cancelled  # Ray keeps it waiting even so; its runner would find that it is not wanted
-    limit, waited = note.read(record).get("queue_timeout"), note.age(record)
+    limit, waited = note.read(record).get("queue_timeout"), record.age
     if not isinstance(limit, (int, float)) or waited < limit:
         return Status.InQueue
     ended = _end(record, Status.Failed, f"waited {limit:g} s for resources, its queue_timeout; `ray status` shows them")
@@ -96,11 +112,12 @@ def _why(record: Record, told: dict[str, Any], state: Status, seen: Seen) -> str
         return ""
     words = last_words(seen.message)
     if own := ENDS.get(seen.kind):
-        return f"{own} (Ray: {words})"
-    how = f"exit code {seen.code}" if seen.code is not None else words
+        return own + (f" (Ray: {words})" if words else "")
+    code = "" if seen.code is None else f"exit code {seen.code}"
+    how = ", ".join(filter(None, (seen.word, code, words)))
     if told:
-        return f"its runner died (Ray: {seen.word}, {how})"
+        return f"its runner died (Ray: {how})"
     return (
-        f"its runner did not start on the node (Ray: {seen.word}, {how}: {words}); "
+        f"its runner did not start on the node (Ray: {how}); "
         "the node must see LAZYLLM_HOME and this Python under the same paths"
     )

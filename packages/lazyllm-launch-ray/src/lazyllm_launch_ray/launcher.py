@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from lazyllm.common.log import LOG
 from lazyllm.errors import InputError, LauncherError
+from lazyllm.jobs import checks
 from lazyllm.jobs.job import Job
 from lazyllm.jobs.launcher import LazyLLMLaunchersBase
 from lazyllm.jobs.polling import last_known
@@ -21,12 +23,15 @@ from lazyllm.jobs.view import JobView
 
 from . import address as places
 from . import cluster, note
-from .api import Api, api
+from .api import Api, api, last_words
 from .carried import carried
 from .judge import judge
-from .poller import poller
+from .poller import poller, session_of
+from .states import STATES
 from .submit import describe, stop, submit
 from .wishes import Wishes
+
+NODE = str(Path(__file__).with_name("node.py"))
 
 
 class RayLauncher(LazyLLMLaunchersBase):
@@ -70,8 +75,7 @@ class RayLauncher(LazyLLMLaunchersBase):
                     f"{name}={value!r}: Ray runs a job as one process on one node.",
                     hint="Let that process start others (torchrun, ray.init()), or use launchers.slurm.",
                 )
-        if python is not None and (not isinstance(python, str) or not python.strip() or "\0" in python):
-            raise InputError(f"python={python!r}: expected the path of a Python, or None for this one.")
+        checks.python(python)
         self.wishes = Wishes(ngpus, ncpus, memory, resources or {}, timeout, queue_timeout)
         self.timeout = timeout
         self.python = python or sys.executable
@@ -90,8 +94,8 @@ class RayLauncher(LazyLLMLaunchersBase):
         return carried(os.environ)
 
     def submit(self, job: Job) -> str:
-        record, there = _record(job), self._api()
-        note.write(record, there.shown, there.shown == there.url, self.wishes.queue_timeout)
+        record, there = job.demand_record(), self._api()
+        note.write(record, there.shown, there.shown == there.url, self.wishes.queue_timeout, session_of(there))
         record.submitted(record.id)  # so it is found even if this process ends now
         submit(there, self._order(job, self._needs(there)))
         return record.id
@@ -103,29 +107,45 @@ class RayLauncher(LazyLLMLaunchersBase):
         return f"POST {there.shown}/api/jobs/\n{json.dumps(self._order(job, needs), indent=2, ensure_ascii=False)}"
 
     def _order(self, job: Job, needs: Mapping[str, float]) -> dict[str, Any]:
-        record = _record(job)
-        argv, variables = job.runner_argv(), job.runner_environment()
-        return describe(job.name, record.id, str(record.folder), argv, needs, self.grace, variables)
+        record = job.demand_record()
+        *python, run, folder = job.runner_argv()
+        argv, variables = (*python, NODE, run, folder), job.runner_environment()
+        return describe(job.name, record.id, str(record.folder), argv, needs, float(record.data["grace"]), variables)
 
     def query(self, job: JobView) -> Status | None:
+        job.waiting_for = ""
         if job.record is None or not job.record.jobid:
             return None
         if here(told := job.record.status()):
             return state_of(told)  # Ray, which may hang, knows nothing better of a runner on this machine
         there = self._api(job.record)
         seen = poller(there.url).seen(job.record.id)
-        return last_known(job.record, judge(job.record, there, seen) if seen else None)
+        state = last_known(job.record, judge(job.record, there, seen) if seen else None)
+        if seen and state is Status.InQueue:
+            job.waiting_for = last_words(seen.message)
+        return state
 
     def cancel(self, job: Job, force: bool = False) -> None:
-        record = _record(job)
+        record = job.demand_record()
         told, there = record.status(), self._api(record)
         if state_of(told) is Status.Running and (signal_runner(told, force) or not force):
             return  # elsewhere its runner reads of it in the folder
         stop(there, record.id)
         poller(there.url).hurry()
 
+    def leftovers(self, jobs: Sequence[JobView]) -> dict[str, bool]:
+        told: dict[str, bool] = {}
+        for record in (job.demand_record() for job in jobs):
+            there = self._api(record)
+            if seen := poller(there.url).seen(record.id):
+                held = STATES.get(seen.word, Status.Done).ended is False
+                if held:
+                    stop(there, record.id)
+                told[record.id] = held
+        return told
+
     def watch(self, job: Job, seconds: float) -> bool:
-        record = _record(job)
+        record = job.demand_record()
         return poller(self._api(record).url).watch(job, record.id, seconds)
 
     def release(self, job: Job) -> None:
@@ -148,9 +168,3 @@ class RayLauncher(LazyLLMLaunchersBase):
             LOG.info("Ray at %s has no GPUs, so ngpus is ignored.", there.shown)
             del needs["GPU"]
         return needs
-
-
-def _record(job: JobView) -> Record:
-    if job.record is None:
-        raise LauncherError(f"Job {job.name!r} was not started.", hint="Call start() first.")
-    return job.record

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +14,13 @@ NOTE = "ray.json"
 _kept: dict[str, dict[str, Any]] = {}
 
 
-def write(record: Record, url: str, whole: bool, queue_timeout: float | None) -> None:
-    """Keep where the job is and how long it may wait there; `whole`: nothing was left out of the URL."""
-    write_json(str(record.folder / NOTE), {"address": url, "whole": whole, "queue_timeout": queue_timeout})
+def write(record: Record, url: str, whole: bool, queue_timeout: float | None, session: str) -> None:
+    """Keep where the job is, in which `session` of the cluster's, and how long it may wait there.
+
+    `whole`: nothing was left out of the URL.
+    """
+    kept = {"address": url, "whole": whole, "queue_timeout": queue_timeout, "session": session}
+    write_json(str(record.folder / NOTE), kept)
 
 
 def read(record: Record) -> dict[str, Any]:
@@ -26,11 +29,6 @@ def read(record: Record) -> dict[str, Any]:
     if key not in _kept and (found := _read(record.folder / NOTE)):
         _kept[key] = found
     return _kept.get(key, {})
-
-
-def age(record: Record) -> float:
-    """Return the seconds since the record was made."""
-    return time.time() - float(record.data.get("created", 0))
 
 
 def _read(path: Path) -> dict[str, Any]:

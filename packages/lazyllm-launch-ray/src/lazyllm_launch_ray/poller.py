@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Collection
 
@@ -28,6 +27,7 @@ class RayPoller(Poller):
         self._known: dict[str, Seen] = {}
         self._gone: dict[str, Seen] = {}
         self._answered = 0.0
+        self._session = ""
         self._silent = False
         self.queries = 0
 
@@ -36,7 +36,11 @@ class RayPoller(Poller):
         self.refresh(jobid)
         if self._silent or not self._answered:
             return None
-        return self._known.get(jobid) or self._gone.setdefault(jobid, Seen(GONE, self._answered))
+        if jobid not in self._known and jobid not in self._gone:
+            if not self._gone:
+                self._session = session_of(self._api)
+            self._gone[jobid] = Seen(GONE, self._answered, session=self._session)
+        return self._known.get(jobid) or self._gone[jobid]
 
     def pause(self, quiet: float) -> float:
         return max(super().pause(quiet), self.cost * SHARE)
@@ -61,13 +65,19 @@ class RayPoller(Poller):
         if not self._silent:
             self._silent = True
             what = "" if isinstance(error, UnreachableError) else f" {error.hint}"
-            LOG.warning("%s Jobs there are not affected; it will be asked again.%s", error.message, what)
+            then = "It will be asked again. Jobs there go on if it is only out of reach; if it died, they end."
+            LOG.warning("%s %s%s", error.message, then, what)
 
 
-_pollers: dict[tuple[int, str], RayPoller] = {}
+def session_of(source: Api) -> str:
+    """Return the name of a cluster's session, which holds when it began; empty if that cannot be told."""
+    try:
+        told = source.get("/api/version")
+    except LazyLLMError:
+        return ""
+    return str(told.get("session_name") or "") if isinstance(told, dict) else ""
 
 
 def poller(url: str) -> RayPoller:
-    """Return this process's poller for the cluster at `url`; a forked child has one of its own."""
-    key = (os.getpid(), url)
-    return _pollers.get(key) or _pollers.setdefault(key, RayPoller(api(url)))
+    """Return this process's poller for the cluster at `url`."""
+    return RayPoller.shared(lambda: RayPoller(api(url)), url)

@@ -36,7 +36,7 @@ ENDS = {
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A job as the cluster had it at the time `asked`."""
+    """A job as the cluster had it at the time `asked`; of a job that it does not have, `session` is the cluster's."""
 
     word: str
     asked: float
@@ -45,6 +45,7 @@ class Seen:
     code: int | None = None
     submitted: float | None = None
     ended: float | None = None
+    session: str = ""
 
 
 def jobs(answer: Any, asked: float) -> dict[str, Seen]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lazyllm.errors import InputError
+from lazyllm.jobs import checks
 
 UNITS = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3, "t": 1000**4}
 BINARY = {"ki": 1024, "mi": 1024**2, "gi": 1024**3, "ti": 1024**4}
@@ -35,8 +36,8 @@ class Wishes:
             raise InputError(f"ngpus={self.ngpus!r}: Ray shares out a part of one GPU, or whole ones.")
         object.__setattr__(self, "memory", size_of(self.memory))
         object.__setattr__(self, "resources", named(self.resources))
-        seconds("timeout", self.timeout)
-        seconds("queue_timeout", self.queue_timeout)
+        checks.seconds("timeout", self.timeout)
+        checks.seconds("queue_timeout", self.queue_timeout)
 
     def needs(self) -> dict[str, float]:
         """Return what a node must have, under Ray's names; nothing that is 0."""
@@ -66,13 +67,6 @@ def amount(name: str, value: Any) -> None:
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if not number or not math.isfinite(value) or value < 0 or 0 < value < FINEST:
         raise InputError(f"{name}={value!r}: expected a number from 0, or None.")
-
-
-def seconds(name: str, value: Any) -> None:
-    """Refuse what is no finite number of seconds above 0."""
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if value is not None and (not number or not 0 < value < math.inf):
-        raise InputError(f"{name}={value!r}: expected seconds, above 0, or None for no limit.")
 
 
 def size_of(memory: Any) -> int | None:

@@ -8,11 +8,11 @@ from typing import Any
 
 from lazyllm.errors import InputError, LauncherError
 from lazyllm.jobs.record import Record
-from lazyllm.jobs.tools import Answer, locate
+from lazyllm.jobs.tools import Answer, Asking, locate
 
 from .backend import Order
-from .commands import WHOSE, Asking, run
-from .parse import NOT_THERE, created, facts_of, jobs_of, state_word
+from .commands import WHOSE, run
+from .parse import created, facts_of, jobs_of, says_missing, state_word
 from .states import GONE, Seen
 from .trouble import complaint, mention
 from .wishes import FRAMEWORKS, Wishes
@@ -34,7 +34,7 @@ class Acp:
         self.workspace = workspace
         self._rows: list[dict[str, Any]] | None = None
         self._when = float("-inf")
-        self._ask = Asking()
+        self._ask = Asking(run)
 
     def check(self, wishes: Wishes) -> None:
         locate("sco", WHOSE)
@@ -72,7 +72,7 @@ class Acp:
         jobid = created(answer.out + answer.err) if answer.ok else None
         if jobid is None and answer.code is None:
             jobid = self.find(order.name)  # it may have got through even so
-        if jobid is None:
+        if not jobid:
             raise complaint("SenseCore refused the job", answer)
         return jobid
 
@@ -116,7 +116,7 @@ class Acp:
             return None
         if answer.ok:
             return state_word(facts_of(answer.out))
-        return GONE if NOT_THERE.search(answer.words) else None
+        return GONE if says_missing(answer, jobid) else None
 
     def stop(self, jobid: str) -> Answer:
         return run(self._argv("stop", jobid), limit=STOP)

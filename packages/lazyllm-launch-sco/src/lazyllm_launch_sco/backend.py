@@ -11,9 +11,9 @@ from typing import Protocol
 
 from lazyllm.errors import LauncherError
 from lazyllm.jobs.record import Record
-from lazyllm.jobs.tools import Answer, locate
+from lazyllm.jobs.tools import Answer, Asking, locate
 
-from .commands import WHOSE, Asking
+from .commands import WHOSE, run
 from .states import Seen
 from .wishes import Wishes
 
@@ -110,7 +110,7 @@ def detect() -> str:
         if sco is None:
             locate("srun or sco", WHOSE)
         return "acp"
-    answer = Asking()(("srun", "--help"), limit=10)
+    answer = Asking(run)(("srun", "--help"), limit=10)
     told = answer.out + answer.err if answer else ""
     if "--workspace-id" not in told:
         if sco is None and SLURMS.search(told):

@@ -8,25 +8,19 @@ from dataclasses import replace
 from lazyllm.configs import config, is_secret_variable
 from lazyllm.jobs.command import Command
 from lazyllm.jobs.keys import API_KEY
-
-OWN = ("LAZYLLM_JOB_ID", "LAZYLLM_JOB_DIR", "LAZYLLM_JOB_DETACHED", "LAZYLLM_JOB_RANKS")
-"""Variables of the job that this process runs in, if it runs in one."""
+from lazyllm.jobs.tools import settings
 
 
 def variables() -> dict[str, str]:
     """Return the LAZYLLM_ variables that are no secrets; LAZYLLM_HOME is absolute."""
-    found = {name: value for name, value in _ours().items() if not is_secret_variable(name)}
+    found = {name: value for name, value in settings(os.environ).items() if not is_secret_variable(name)}
     return {**found, "LAZYLLM_HOME": str(config.home)}
 
 
 def with_secrets(command: Command) -> Command:
     """Return `command` with the LAZYLLM_ variables that are secrets; its own values win."""
-    found = {name: value for name, value in _ours().items() if value and is_secret_variable(name)}
+    found = {name: value for name, value in settings(os.environ).items() if value and is_secret_variable(name)}
     if config["api_key"]:
         found[API_KEY] = config["api_key"]
     new = {name: value for name, value in found.items() if name not in command.env}
     return replace(command, secrets={**new, **command.secrets}) if new else command
-
-
-def _ours() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if name.startswith("LAZYLLM_") and name not in OWN}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -13,8 +12,6 @@ from lazyllm.jobs import tools
 from lazyllm.jobs.tools import Answer
 
 WHOSE = "SenseCore"
-DEAF = 10.0
-"""Seconds for which nothing more is asked after a question without an answer: the next would wait as long."""
 
 
 def run(argv: Sequence[str], *, limit: float) -> Answer:
@@ -24,26 +21,6 @@ def run(argv: Sequence[str], *, limit: float) -> Answer:
         LauncherError: it is not on PATH, or cannot be run.
     """
     return tools.run(argv, whose=WHOSE, limit=limit)
-
-
-class Asking:
-    """Asks SenseCore, but not for some seconds after a question that it did not answer in time."""
-
-    def __init__(self) -> None:
-        self._again = float("-inf")
-
-    def __call__(self, argv: Sequence[str], *, limit: float) -> Answer | None:
-        """Return the answer to a query; None if SenseCore cannot be asked just now."""
-        if time.monotonic() < self._again:
-            return None
-        try:
-            answer = run(argv, limit=limit)
-        except LauncherError:
-            return None
-        if answer.code is None:
-            self._again = time.monotonic() + DEAF
-            return None
-        return answer
 
 
 def start(argv: Sequence[str], log: Path, added: Mapping[str, str]) -> subprocess.Popen[bytes]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import re
-import time
 from typing import Any
 
 from lazyllm.common.log import LOG
@@ -13,7 +13,7 @@ from lazyllm.jobs.status import Status, state_of
 
 from .backend import Backend, log_of
 from .states import GONE, STATES, Seen
-from .ticket import ticket_of
+from .ticket import PREFIX, same_tools, ticket_of
 
 LAG = 5.0
 """Seconds after a job's end in which its runner's last word may still be on its way through the file system."""
@@ -21,6 +21,8 @@ UNSURE = 60.0
 """Age in seconds from which on a job that SenseCore does not list is believed to be lost: it lists jobs late."""
 LOST = 15.0
 """Seconds for which it must not have been listed."""
+SILENT = 120.0
+"""Seconds without a sign of life after which a job that has begun is believed to be lost."""
 BEHIND = 15.0
 """Seconds that SenseCore may take to say that a job runs: only later is one believed to be back in the queue."""
 AGAIN = ("restarting", "recovering")
@@ -41,7 +43,7 @@ def judge(record: Record, jobid: str, seen: Seen, backend: Backend) -> Status | 
         return state
     lasting = seen.asked - said_since(record, seen.word)
     if seen.word == GONE:
-        return _gone(record, told, lasting)
+        return _gone(record, jobid, told, lasting)
     asked = STATES.get(seen.word)
     if asked is None:
         if seen.word and (record.id, seen.word) not in _puzzled:
@@ -82,14 +84,27 @@ def _unstarted(record: Record, word: str) -> str:
     return reason
 
 
-def _gone(record: Record, told: dict[str, Any], lasting: float) -> Status | None:
+def _gone(record: Record, jobid: str, told: dict[str, Any], lasting: float) -> Status | None:
+    ticket = ticket_of(record)
+    if ticket and not same_tools(ticket):
+        return None  # another SenseCore, or another user's, knows nothing of it
     if record.stopping and (not told or lasting >= LAG):
-        return _end(record, Status.Cancelled, "stopped")
-    if lasting < LOST or time.time() - float(record.data.get("created", 0)) < UNSURE:
+        return _end(record, Status.Cancelled, "stopped", jobid)
+    if lasting < LOST or record.age < UNSURE or (told and _lives(record)):
         return None
     if told:
         return _end(record, Status.Cancelled, "deleted on SenseCore, and its runner left no last word")
-    return _end(record, Status.Failed, "SenseCore does not have it, and it never ran")
+    return _end(record, Status.Failed, "SenseCore does not have it, and it never ran", jobid)
+
+
+def _lives(record: Record) -> bool:
+    """Say whether the job's node has given a sign of life lately, by the clock of the record's own file system."""
+    now = record.folder / "said.json"
+    try:
+        os.utime(now)
+        return now.stat().st_mtime - (record.folder / "alive").stat().st_mtime < SILENT
+    except OSError:
+        return False
 
 
 def _keep_output(record: Record, text: str) -> None:
@@ -101,8 +116,9 @@ def _keep_output(record: Record, text: str) -> None:
         file.write(text[-TAIL:])
 
 
-def _end(record: Record, state: Status, reason: str) -> Status:
-    ended = state_of(record.finish(state, reason))
+def _end(record: Record, state: Status, reason: str, unlisted: str = "") -> Status:
+    """Write a job's end; one that goes by its name because it was never listed may be listed yet."""
+    ended = state_of(record.finish(state, reason, unconfirmed=unlisted.startswith(PREFIX)))
     if ended is Status.Failed:
         record.ask_to_end()  # should it go on, or begin, even so, its runner ends it
     return ended

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 import time
@@ -11,24 +12,24 @@ from typing import Any
 from lazyllm.common.log import LOG
 from lazyllm.configs import config
 from lazyllm.errors import JobError, LauncherError
+from lazyllm.jobs import checks
 from lazyllm.jobs.job import Job
 from lazyllm.jobs.launcher import LazyLLMLaunchersBase
 from lazyllm.jobs.polling import last_known
-from lazyllm.jobs.record import Record
 from lazyllm.jobs.status import Status
-from lazyllm.jobs.sweep import here
+from lazyllm.jobs.sweep import runner_alive
 from lazyllm.jobs.view import JobView
 
-from . import wishes as checks
 from .backend import Backend, Order, backend_of, detect, log_of
 from .carried import variables, with_secrets
 from .judge import judge
+from .owed import settle
 from .parse import address_in
-from .poller import PREFIX, ScoPoller, poller
+from .poller import ScoPoller, poller
 from .stop import remove, stop, withdraw
-from .ticket import Ticket, script, search_path, ticket_of
+from .ticket import PREFIX, Ticket, script, search_path, ticket_of, tools_here
 from .torchrun import spread, spread_steps
-from .wishes import Wishes
+from .wishes import Wishes, mounts
 
 TRIES, PAUSE = 5, 2.0
 """How often the id of a submitted job is looked for, and the seconds between two times."""
@@ -95,7 +96,7 @@ class ScoLauncher(LazyLLMLaunchersBase):
         quota_type: str | None = None,
     ) -> None:
         super().__init__(sync=sync)
-        checks.text("python", python)
+        checks.python(python)
         self.wishes = Wishes(
             partition=partition,
             workspace=workspace_name,
@@ -110,7 +111,7 @@ class ScoLauncher(LazyLLMLaunchersBase):
             resource_type=resource_type,
             worker_spec=worker_spec,
             container_image=container_image,
-            storage_mounts=checks.mounts(storage_mounts),
+            storage_mounts=mounts(storage_mounts),
             quota_type=quota_type,
         )
         if nproc > 1 and not torchrun:
@@ -118,8 +119,8 @@ class ScoLauncher(LazyLLMLaunchersBase):
         self.python = python or sys.executable
         self.timeout = timeout
 
-    partition = property(lambda self: self.wishes.partition)
-    workspace_name = property(lambda self: self.wishes.workspace)
+    partition = property(lambda self: self.wishes.chosen()[1])
+    workspace_name = property(lambda self: self.wishes.chosen()[0])
     framework = property(lambda self: self.wishes.framework)
     nnode = property(lambda self: self.wishes.nnode)
     nproc = property(lambda self: self.wishes.nproc)
@@ -151,12 +152,13 @@ class ScoLauncher(LazyLLMLaunchersBase):
         return ScoJob(command, self, name=job.name, detach=detach)
 
     def submit(self, job: Job) -> str:
-        record, backend = _record(job), self._backend()
+        record, backend = job.demand_record(), self._backend()
         workspace, _ = self.wishes.place()
         steps = spread_steps(job.command) if job.command else 0
         nodes, env = self.wishes.nnode, str(config["sco_env_name"] or "")
         paths = search_path(record.data["cwd"])
-        Ticket(backend.generation, workspace, paths, steps, nodes=nodes, env=env).write(record)
+        tools = tools_here(backend.generation)
+        Ticket(backend.generation, workspace, paths, steps, nodes=nodes, env=env, tools=tools).write(record)
         order = self._order(job, backend)
         record.submitted(order.name)  # until its id is known; so it is found even if this process ends now
         try:
@@ -172,7 +174,7 @@ class ScoLauncher(LazyLLMLaunchersBase):
         return shlex.join(backend.submit_argv(self._order(job, backend)))
 
     def _order(self, job: Job, backend: Backend) -> Order:
-        record, (workspace, partition) = _record(job), self.wishes.place()
+        record, (workspace, partition) = job.demand_record(), self.wishes.place()
         line = script(job.runner_argv(), under_bash=backend.generation == "srun")
         return Order(PREFIX + record.id, line, self.wishes, workspace, partition, record, job.runner_environment())
 
@@ -182,7 +184,7 @@ class ScoLauncher(LazyLLMLaunchersBase):
         ticket = ticket_of(record) if record else None
         if record is None or ticket is None or not jobid:
             return None
-        if here(record.status()) and not jobid.startswith(PREFIX):
+        if _lives_here(record.status()) and not jobid.startswith(PREFIX):
             return record.state  # SenseCore, which may hang, knows nothing better of a runner on this machine
         asking = poller(ticket.generation, ticket.workspace)
         seen = asking.seen(jobid)
@@ -201,7 +203,7 @@ class ScoLauncher(LazyLLMLaunchersBase):
         asked: dict[ScoPoller, list[str]] = {}
         for job in jobs:
             if asking := _asking(job):
-                asked.setdefault(asking, []).append(str(_record(job).jobid))
+                asked.setdefault(asking, []).append(str(job.demand_record().jobid))
         for asking, jobids in asked.items():
             asking.expect(jobids)
 
@@ -209,12 +211,12 @@ class ScoLauncher(LazyLLMLaunchersBase):
         asking = _asking(job)
         if asking is None:
             raise LauncherError(f"The record of job {job.id} does not say where on SenseCore it is.")
-        record = _record(job)
+        record = job.demand_record()
         stop(record, str(record.jobid), asking.backend, force)
         asking.hurry()
 
     def watch(self, job: Job, seconds: float) -> bool:
-        record, asking = _record(job), _asking(job)
+        record, asking = job.demand_record(), _asking(job)
         if asking is None:
             return super().watch(job, seconds)
         jobid = str(record.jobid)
@@ -228,17 +230,33 @@ class ScoLauncher(LazyLLMLaunchersBase):
             asking.leave(str(record.jobid))
             asking.leave(PREFIX + record.id)
             remove(record, str(record.jobid), asking.backend)
+            if record.status().get("unconfirmed"):
+                asking.owe(record)
+
+    def leftovers(self, jobs: Sequence[JobView]) -> dict[str, bool]:
+        found = {job.demand_record().id: job for job in jobs}
+        told = {
+            key: settle(job.demand_record(), asking.backend) for key, job in found.items() if (asking := _asking(job))
+        }
+        return {key: held for key, held in told.items() if held is not None}
+
+
+def _lives_here(told: Mapping[str, Any]) -> bool:
+    """Say whether a runner is known to live on this machine; if none is found, it may be in a container."""
+    return told.get("machine") == os.uname().nodename and runner_alive(dict(told))
 
 
 def _await_id(backend: Backend, order: Order) -> str:
     """Return the id of a job that was just submitted, or its name if it is listed too late."""
     record = order.record
-    for _ in range(TRIES):
+    for n in range(TRIES):
         begun = bool(record.status())
         if found := backend.find(order.name):
             return found
         if begun:
             break
+        if n == 1:
+            LOG.info("SenseCore does not list job %s yet; it is looked for for up to %g s.", order.name, TRIES * PAUSE)
         end = time.monotonic() + PAUSE
         while time.monotonic() < end and not record.status():
             refused = backend.refusal(record)
@@ -254,7 +272,7 @@ def _await_id(backend: Backend, order: Order) -> str:
 
 def printed_address(job: JobView) -> str | None:
     """Return the address that the job's container printed; None if it has not, or cannot be heard."""
-    record = _record(job)
+    record = job.demand_record()
     log = log_of(record)
     found = address_in(log.read_text("utf-8", "replace")) if log.exists() else None
     asking = _asking(job)
@@ -264,11 +282,5 @@ def printed_address(job: JobView) -> str | None:
 
 
 def _asking(job: JobView) -> ScoPoller | None:
-    ticket = ticket_of(_record(job))
+    ticket = ticket_of(job.demand_record())
     return poller(ticket.generation, ticket.workspace) if ticket else None
-
-
-def _record(job: JobView) -> Record:
-    if job.record is None:
-        raise LauncherError(f"Job {job.name!r} was not started.", hint="Call start() first.")
-    return job.record

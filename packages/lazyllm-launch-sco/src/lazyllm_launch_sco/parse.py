@@ -6,15 +6,30 @@ import json
 import re
 from typing import Any
 
+from lazyllm.jobs.tools import Answer
+
 STATE_KEYS = ("status_phase", "state")
 """Where `scontrol show job` has a job's state: older tools the first, newer ones the second."""
-NOT_THERE = re.compile(r"not found|not exist|no such job|unknown job|invalid job|\b404\b", re.I)
+NOT_THERE = re.compile(r"not found|not exist|no such job|unknown job|invalid job", re.I)
+A_JOB = re.compile(r"^(?!.*\bworkspace)(?=.*\bjob\b)", re.I)
+ROW = re.compile(r"^\S+\s+([A-Za-z]{1,4}-[A-Za-z0-9-]+|\d+)\s*$", re.M)
+"""A row of `squeue -o jobname,jobid`."""
 
 
 def listed(text: str, name: str) -> str | None:
-    """Return the id of the job `name` in the table of `squeue -o jobname,jobid`."""
-    match = re.search(rf"(?:^|\s){re.escape(name)}\s+(\S+)", text)
-    return match[1] if match else None
+    """Return the id of the job `name` in the table of `squeue -o jobname,jobid`; empty if it has none, None if `text`
+    is no such table.
+    """
+    if match := re.search(rf"(?:^|\s){re.escape(name)}\s+(\S+)", text):
+        return match[1]
+    head = text.strip().partition("\n")[0].lower()
+    return "" if ROW.search(text) or re.search(r"name\W.*id", head) else None
+
+
+def says_missing(answer: Answer, jobid: str) -> bool:
+    """Say whether a program refused because there is no job `jobid`; a workspace or a page may not be found, too."""
+    lines = () if answer.ok or answer.code is None else (answer.out + "\n" + answer.err).splitlines()
+    return any(NOT_THERE.search(line) and (jobid in line or A_JOB.search(line)) for line in lines)
 
 
 def created(text: str) -> str | None:

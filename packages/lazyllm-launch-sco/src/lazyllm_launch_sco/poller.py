@@ -7,12 +7,13 @@ import time
 from collections.abc import Collection
 
 from lazyllm.jobs.polling import Poller
+from lazyllm.jobs.record import Record
 
 from .backend import Backend, backend_of
+from .owed import settle
 from .states import GONE, Seen
+from .ticket import PREFIX
 
-PREFIX = "s_flag_"
-"""What the names of our jobs begin with: on SenseCore they begin with a letter."""
 FEW = 5
 """So many jobs are asked for one by one at the usual rate; more of them less often."""
 
@@ -24,6 +25,7 @@ class ScoPoller(Poller):
         super().__init__()
         self.backend = backend
         self._known: dict[str, Seen] = {}
+        self._owed: dict[str, Record] = {}
 
     def seen(self, jobid: str) -> Seen | None:
         """Return a job as it was seen last; None if it cannot be told."""
@@ -34,7 +36,20 @@ class ScoPoller(Poller):
         many = 1.0 if self.backend.one_query else max(1.0, len(self.followed) / FEW)
         return super().pause(quiet) * many
 
+    def owe(self, record: Record) -> None:
+        """See to it, as long as this process lives, that a job that has ended is cancelled once it is listed."""
+        self._owed[record.id] = record
+        self.follow(PREFIX + record.id)
+
+    def _settle(self) -> None:
+        for key, record in [*self._owed.items()]:
+            if not record.status().get("unconfirmed") or settle(record, self.backend) is not None:
+                record.confirmed()
+                del self._owed[key]
+                self.leave(PREFIX + key)
+
     def query(self, jobids: Collection[str]) -> None:
+        self._settle()
         ids: dict[str, str] = {}
         for jobid in jobids:
             number = self.backend.find(jobid) if jobid.startswith(PREFIX) else jobid
@@ -50,10 +65,7 @@ class ScoPoller(Poller):
                 self._known[jobid] = Seen("", time.time(), number)
 
 
-_pollers: dict[tuple[int, str, str, str], ScoPoller] = {}
-
-
 def poller(generation: str, workspace: str) -> ScoPoller:
-    """Return this process's poller for a workspace; a forked child has one of its own."""
-    key = (os.getpid(), generation, workspace, os.environ.get("PATH", ""))
-    return _pollers.get(key) or _pollers.setdefault(key, ScoPoller(backend_of(generation, workspace)))
+    """Return this process's poller for a workspace."""
+    key = (generation, workspace, os.environ.get("PATH", ""))
+    return ScoPoller.shared(lambda: ScoPoller(backend_of(generation, workspace)), *key)

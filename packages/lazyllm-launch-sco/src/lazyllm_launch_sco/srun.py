@@ -8,17 +8,19 @@ from collections.abc import Iterable
 
 from lazyllm.errors import LauncherError
 from lazyllm.jobs.record import Record
-from lazyllm.jobs.tools import Answer, locate
+from lazyllm.jobs.tools import Answer, Asking, locate
 
 from .backend import OLDER, Order, log_of
-from .commands import WHOSE, Asking, run, start
-from .parse import NOT_THERE, facts_of, listed, state_word
+from .commands import WHOSE, run, start
+from .parse import facts_of, listed, says_missing, state_word
 from .states import GONE, Seen
 from .trouble import complaint, mention
 from .wishes import Wishes
 
 QUERY = 5.0
 """Seconds that squeue and scontrol may take."""
+FRESH = 0.2
+"""Seconds for which a table is good enough for the next question."""
 STOP = 3.0
 """Seconds that scancel may take."""
 
@@ -38,7 +40,9 @@ class Srun:
         self.generation = "srun" if older else "srun-new"
         self.workspace = workspace
         self._at = f"--workspace-id={workspace}"
-        self._ask = Asking()
+        self._ask = Asking(run)
+        self._table: Answer | None = None
+        self._when = float("-inf")
 
     def check(self, wishes: Wishes) -> None:
         for name in OLDER:
@@ -66,8 +70,10 @@ class Srun:
         return complaint("SenseCore refused the job", Answer(client.returncode, text))
 
     def find(self, name: str) -> str | None:
-        answer = self._ask(("squeue", self._at, "-o", "jobname,jobid"), limit=QUERY)
-        return listed(answer.out, name) or "" if answer and answer.ok else None
+        if time.monotonic() - self._when > FRESH:
+            self._table = self._ask(("squeue", self._at, "-o", "jobname,jobid"), limit=QUERY)
+            self._when = time.monotonic()
+        return listed(self._table.out, name) if self._table and self._table.ok else None
 
     def states(self, jobids: Iterable[str]) -> dict[str, Seen]:
         found = {}
@@ -77,7 +83,7 @@ class Srun:
             if answer is None:
                 break  # it hangs: the others would, too
             word = state_word(facts_of(answer.out)) if answer.ok else None
-            if word is None and not answer.ok and NOT_THERE.search(answer.words):
+            if word is None and says_missing(answer, jobid):
                 word = GONE
             if word:
                 found[jobid] = Seen(word, asked, jobid)

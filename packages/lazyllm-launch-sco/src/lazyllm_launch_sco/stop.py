@@ -15,9 +15,8 @@ from lazyllm.jobs.tools import Answer
 
 from .backend import Backend, log_of
 from .commands import start
-from .parse import NOT_THERE
-from .poller import PREFIX
-from .ticket import given_up
+from .parse import says_missing
+from .ticket import PREFIX, given_up, same_tools, ticket_of
 from .trouble import complaint
 
 TRIES, PAUSE = 3, 0.5
@@ -27,6 +26,7 @@ ENOUGH = 8.0
 AFTER = 5.0
 """Seconds after its end that a job's entry is removed: SenseCore sees the end later than its runner."""
 LATER = 'sleep "$0"; exec "$@"'
+ELSEWHERE = "it was submitted with other tools, settings or another HOME, and these do not know it"
 
 
 def stop(record: Record, jobid: str, backend: Backend, force: bool) -> None:
@@ -49,7 +49,7 @@ def stop(record: Record, jobid: str, backend: Backend, force: bool) -> None:
     if not begun:
         if record.status() or not _never_sent(record, jobid, backend):
             raise trouble
-        record.finish(Status.Cancelled, "stopped before it ran")  # should it be listed later, it starts nothing
+        record.finish(Status.Cancelled, "stopped before it ran", unconfirmed=True)  # it may be listed later
         return
     LOG.warning("%s Its own runner was told to end it.", trouble.message)
 
@@ -74,8 +74,13 @@ def _ask(record: Record, jobid: str, backend: Backend) -> LauncherError | None:
             answer = backend.stop(number)
         except LauncherError as error:
             return error
-        if backend.accepted(answer) or (answer.code is not None and NOT_THERE.search(answer.words)):
+        if backend.accepted(answer):
             return None
+        if says_missing(answer, number):
+            ticket = ticket_of(record)
+            if ticket is None or same_tools(ticket):
+                return None
+            return LauncherError(f"{what}: {ELSEWHERE}.", hint="Ask again as it was submitted.")
     return complaint(what, answer)
 
 

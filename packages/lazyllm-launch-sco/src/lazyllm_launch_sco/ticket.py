@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shlex
-import time
+import shutil
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from lazyllm.configs import config
 from lazyllm.jobs import runner
-from lazyllm.jobs.record import Record, owner
+from lazyllm.jobs.record import Record, died, owner
 
 FILE = "sco.json"
+PREFIX = "s_flag_"
+"""What the names of our jobs begin with: on SenseCore they begin with a letter."""
+TOLD_BY = ("SCO", "SENSECORE", "ACP")
+"""How variables begin that SenseCore's tools may read."""
 SUBMISSION = 60.0
 """Age in seconds from which on nobody is expected to be submitting a job any more."""
 START = str(Path(__file__).with_name("node") / "start.py")
@@ -24,7 +29,7 @@ START = str(Path(__file__).with_name("node") / "start.py")
 class Ticket:
     """Which tools and workspace a job went to; folders that its Python looks in; steps that every node runs; who.
 
-    `nodes` is 0, and `env` (sco_env_name) empty, in records of an earlier version.
+    `env` is sco_env_name, `tools` what `tools_here` returned.
     """
 
     generation: str
@@ -34,6 +39,7 @@ class Ticket:
     submitter: dict[str, Any] = field(default_factory=owner)
     nodes: int = 0
     env: str = ""
+    tools: str = ""
 
     def write(self, record: Record) -> None:
         runner.write_json(str(record.folder / FILE), asdict(self))
@@ -43,20 +49,28 @@ def ticket_of(record: Record) -> Ticket | None:
     """Return a record's ticket; None if it has none that can be read."""
     try:
         data = json.loads((record.folder / FILE).read_bytes())
-        who = dict(data.get("submitter") or {})
-        more = data.get("nodes", 0), str(data.get("env") or "")
-        return Ticket(data["generation"], data["workspace"], tuple(data["pythonpath"]), data["spread"], who, *more)
+        return Ticket(**{**data, "pythonpath": tuple(data["pythonpath"]), "submitter": dict(data["submitter"])})
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
 def given_up(record: Record) -> bool:
     """Say whether nobody is submitting the job any more: it is older than a minute, or its submitter is dead."""
-    if time.time() - float(record.data.get("created", 0)) > SUBMISSION:
-        return True
     ticket = ticket_of(record)
-    who = ticket.submitter if ticket else {}
-    return who.get("numbers") == runner.numbers() and runner.token(who["pid"]) != who["created"]
+    return record.age > SUBMISSION or (ticket is not None and died(ticket.submitter))
+
+
+def tools_here(generation: str) -> str:
+    """Return a name of the tools that are asked here, and of the user and settings that they are asked with."""
+    program = shutil.which("sco" if generation == "acp" else "squeue") or ""
+    settings = {name: value for name, value in os.environ.items() if name.startswith(TOLD_BY)}
+    facts = [os.path.realpath(program), os.environ.get("HOME"), sorted(settings.items())]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
+
+
+def same_tools(ticket: Ticket) -> bool:
+    """Say whether a job is asked for as it was submitted; if not, what is not there may be elsewhere."""
+    return ticket.tools in ("", tools_here(ticket.generation))
 
 
 def search_path(cwd: str) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from lazyllm.jobs.command import Arg, Command, Ref, Step
 
 LEAD = str(Path(__file__).with_name("node") / "lead.py")
 PYTHON = re.compile(r"(python|pypy)[\d.]*")
+SHELL = re.compile(r"[$`\\|&;<>(){}*?\[\]~#!\n]")
+"""What a shell may do more with than to split words."""
 RENDEZVOUS = "master_port"
 NODES = (
     "--nnodes", "${WORLD_SIZE}", "--node_rank", "${RANK}", "--master_addr", "${MASTER_ADDR}",
@@ -57,7 +60,7 @@ def spread(command: Command, *, nnode: int, nproc: int, torchrun: bool, python: 
             words = step.argv.index(NODES[-1]) + 1 if torchrun else 0
             head += [str(number), str(words)]
             number += 1
-        led.append(replace(step, argv=(*head, *step.argv), name=step.name or _program(step.argv[0])))
+        led.append(replace(step, argv=(*head, *step.argv), name=step.title))
     parts = {name: getattr(plain, name) for name in Command.__dataclass_fields__}
     return SpreadCommand(**{**parts, "steps": tuple(led)}, plain=plain)
 
@@ -70,7 +73,8 @@ def spread_steps(command: Command) -> int:
 def _torchrun(step: Step, nnode: int, nproc: int) -> Step:
     if step.once:
         return step
-    first, rest = str(step.argv[0]), step.argv[1:]
+    argv = _plain(step.argv)
+    first, rest = str(argv[0]), argv[1:]
     is_python = PYTHON.fullmatch(Path(first).name) is not None
     head: list[Arg] = [first if is_python else "python", "-m", "torch.distributed.run", "--nproc_per_node", str(nproc)]
     if nnode == 1:
@@ -78,9 +82,16 @@ def _torchrun(step: Step, nnode: int, nproc: int) -> Step:
     else:
         head += NODES
     direct = is_python and bool(rest) and (rest[0] == "-m" or not str(rest[0]).startswith("-"))
-    tail = rest if direct else ("--no-python", *step.argv)
-    return replace(step, argv=(*head, *tail), name=step.name or _program(step.argv[0]))
+    tail = rest if direct else ("--no-python", *argv)
+    return replace(step, argv=(*head, *tail), name=step.title)
 
 
-def _program(first: Arg) -> str:
-    return Path(str(first)).name
+def _plain(argv: tuple[Arg, ...]) -> tuple[Arg, ...]:
+    """Return the words of a step that is shell text, if these say the same: torchrun takes the place of its Python."""
+    if argv[:2] != ("bash", "-c") or len(argv) != 3 or SHELL.search(str(argv[2])):
+        return argv
+    try:
+        words = shlex.split(str(argv[2]))
+    except ValueError:
+        return argv
+    return tuple(words) if words and PYTHON.fullmatch(Path(words[0]).name) else argv

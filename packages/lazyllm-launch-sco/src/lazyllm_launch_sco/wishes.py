@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from lazyllm.configs import config
 from lazyllm.errors import InputError, near
+from lazyllm.jobs import checks
+
+from .commands import WHOSE
 
 GENERATIONS = ("auto", "srun", "srun-new", "acp")
 FRAMEWORKS = {"pt": "pytorch", "tf": "tensorflow"}
@@ -38,17 +40,16 @@ class Wishes:
 
     def __post_init__(self) -> None:
         for name in ("nnode", "nproc", "ngpus"):
-            whole(name, getattr(self, name))
+            checks.whole(name, getattr(self, name), 1)
         for name in ("framework", "priority"):
-            text(name, getattr(self, name), none=False)
+            checks.text(name, getattr(self, name), WHOSE, none=False)
         for name in ("partition", "workspace", "resource_type", "container_image", "worker_spec"):
-            text({"workspace": "workspace_name"}.get(name, name), getattr(self, name))
-        if not isinstance(self.torchrun, bool):
-            raise InputError(f"torchrun={self.torchrun!r}: expected True or False.")
+            checks.text({"workspace": "workspace_name"}.get(name, name), getattr(self, name), WHOSE)
+        checks.flag("torchrun", self.torchrun)
         choice("generation", self.generation, GENERATIONS)
         if self.quota_type is not None:
             choice("quota_type", self.quota_type, QUOTAS)
-        seconds("timeout", self.timeout)
+        checks.seconds("timeout", self.timeout)
 
     def place(self) -> tuple[str, str]:
         """Return workspace and partition.
@@ -56,59 +57,40 @@ class Wishes:
         Raises:
             InputError: one of them is neither given nor set.
         """
-        workspace = self.workspace or config["sco.workspace"]
+        workspace, partition = self.chosen()
         if not workspace:
             raise InputError(
                 "No SenseCore workspace is chosen.",
                 hint="Set LAZYLLM_SCO_WORKSPACE=NAME, or pass launchers.sco(workspace_name=NAME).",
             )
-        setting = config.setting("partition")
-        partition = self.partition or (setting.value if setting.source != "default" else None)
         if not partition:
             raise InputError(
                 "No SenseCore partition is chosen.",
                 hint="Set LAZYLLM_SLURM_PART=NAME, or pass launchers.sco(partition=NAME).",
             )
-        text("config['sco.workspace']", workspace)
-        text("config['partition']", partition)
-        return str(workspace), str(partition)
+        checks.text("config['sco.workspace']", workspace, WHOSE)
+        checks.text("config['partition']", partition, WHOSE)
+        return workspace, partition
+
+    def chosen(self) -> tuple[str | None, str | None]:
+        """Return workspace and partition as they are given or set; None for one that is neither."""
+        setting = config.setting("partition")
+        partition = self.partition or (setting.value if setting.source != "default" else None)
+        workspace = self.workspace or config["sco.workspace"]
+        return str(workspace) if workspace else None, str(partition) if partition else None
 
     @property
     def resources(self) -> str:
         """The kind of node and its GPUs, as `srun -r` has them."""
         kind = self.resource_type or config["sco_resource_type"]
-        text("config['sco_resource_type']", kind, none=False)
+        checks.text("config['sco_resource_type']", kind, WHOSE, none=False)
         return f"{kind}.{self.ngpus}"
-
-
-def whole(name: str, value: Any) -> None:
-    """Refuse what is no whole number from 1."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise InputError(f"{name}={value!r}: expected a whole number from 1.")
-
-
-def text(name: str, value: Any, *, none: bool = True) -> None:
-    """Refuse what is no text that an option can carry; None is fine if `none`."""
-    if value is None and none:
-        return
-    plain = isinstance(value, str) and value.strip() == value and value.isprintable() and not value.startswith("-")
-    if not plain or not value:
-        wanted = "a name as SenseCore knows it" + (", or None" if none else "")
-        raise InputError(f"{name}={value!r}: expected {wanted}.")
 
 
 def choice(name: str, value: Any, known: Iterable[str]) -> None:
     """Refuse what is none of `known`."""
     if value not in known:
         raise InputError(f"{name}={value!r} is none of {', '.join(known)}. {near(str(value), known)}")
-
-
-def seconds(name: str, value: Any) -> None:
-    """Refuse what is neither None nor a finite number of seconds above 0."""
-    if value is None:
-        return
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
-        raise InputError(f"{name}={value!r}: expected seconds, above 0, or None for no limit.")
 
 
 def mounts(given: Any) -> tuple[str, ...]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
+from lazyllm.common.log import LOG
 from lazyllm.errors import InputError, LauncherError, near
 
 from .commands import ping, run
@@ -21,7 +22,7 @@ UNHURRIED = 4.0
 BARRED = "munge|credential|authentication|configuration|cannot stat"
 """Words of a client that no waiting helps."""
 
-_held: dict[str, tuple[float, list[Node]]] = {}
+_held: dict[tuple[str, str], tuple[float, list[Node]]] = {}
 
 
 def read_nodes(trusting: float = 0.0, patience: float = 10.0) -> list[Node]:
@@ -30,34 +31,42 @@ def read_nodes(trusting: float = 0.0, patience: float = 10.0) -> list[Node]:
     Raises:
         LauncherError: Slurm's commands are not there, or its controller does not answer.
     """
-    key = os.environ.get("SLURM_CONF", "")
-    when, found = _held.get(key, (float("-inf"), []))
-    if time.monotonic() - when <= trusting and found:
-        return found
+    key = (os.environ.get("SLURM_CONF", ""), os.environ.get("SLURM_CLUSTERS", ""))
+    when, known = _held.get(key, (float("-inf"), []))
+    if time.monotonic() - when <= trusting and known:
+        return known
     wait_for_controller(patience)
-    answer = run(("sinfo", "--noheader", "--all", "--Node", "-O", layout(NODE_FIELDS)))
-    if not answer.ok:
-        raise LauncherError(f"sinfo cannot list the cluster's nodes: {answer.words}.", hint="Try: sinfo -N")
-    found = nodes(answer.out)
+    answer = run(("sinfo", "--all", "--Node", "-O", layout(NODE_FIELDS)))
+    found = nodes(answer.out) if answer.ok else None
+    if found is None:
+        why = plain(answer.words) if not answer.ok else f"its answer is no list of nodes ({answer.words[:80]})"
+        raise LauncherError(f"sinfo cannot list the cluster's nodes: {why}.", hint="Try: sinfo -N")
     _held[key] = (time.monotonic(), found)
     return found
 
 
-def wait_for_controller(patience: float = 10.0) -> None:
+def wait_for_controller(patience: float = 10.0, env: Mapping[str, str] | None = None) -> None:
     """Return once a controller answers, which a restart delays for some seconds.
+
+    Args:
+        patience: for how many seconds; that it waits is logged.
+        env: by default this process's environment.
 
     Raises:
         LauncherError: it did not within `patience` seconds, or (at once) it cannot be asked from here.
     """
-    end = time.monotonic() + patience
-    while not (answer := ping(UNHURRIED)).ok:
+    end, told = time.monotonic() + patience, False
+    while not (answer := ping(UNHURRIED, env)).ok:
         words = plain(answer.words)
         if re.search(BARRED, words, re.I):
             raise LauncherError(f"The Slurm controller cannot be asked: {words}.", hint=hint_for(words))
+        last = "".join([said for said in words.split("; ") if not said.startswith("*")][-1:]) or words
+        if not told and patience:
+            told = True
+            LOG.info("The Slurm controller does not answer (%s); waiting up to %g s for it.", last, patience)
         if time.monotonic() > end:
-            last = [said for said in words.split("; ") if not said.startswith("*")][-1:]
             raise LauncherError(
-                f"The Slurm controller does not answer: {''.join(last) or words}.",
+                f"The Slurm controller does not answer: {last}.",
                 hint="scontrol ping tells when it is back; running jobs are not affected.",
             )
         time.sleep(0.5)
@@ -89,17 +98,29 @@ def members(every: Iterable[Node], partition: str) -> list[Node]:
 
 
 def check_sizes(
-    mine: list[Node], partition: str, *, nnode: int, nproc: int, ngpus: int, gpu_type: str | None, timeout: float | None
+    mine: list[Node],
+    partition: str,
+    *,
+    nnode: int,
+    nproc: int,
+    cpus: int = 1,
+    ngpus: int,
+    gpu_type: str | None,
+    timeout: float | None,
 ) -> None:
     """Refuse what the partition can never give, as it is configured now (InputError)."""
     where = f"the Slurm partition {partition!r}"
     if nnode > len(mine):
         raise InputError(f"nnode={nnode} is more than the {len(mine)} node(s) of {where}.", hint=_at_most(len(mine)))
-    if nproc > (most := max(node.cpus for node in mine)):
-        raise InputError(f"nproc={nproc} is more than the {most} CPUs of a node of {where}.", hint=_at_most(most))
+    most = max(node.cpus for node in mine)
+    if nproc * cpus > most:
+        wish = f"nproc={nproc}" if cpus == 1 else f"cpus_per_task={cpus}"
+        wish += f" for each of nproc={nproc}" if cpus > 1 and nproc > 1 else ""
+        raise InputError(f"{wish} is more than the {most} CPUs of a node of {where}.", hint=_at_most(most))
     types = sorted({kind for node in mine for kind in node.gpus if kind})
     if gpu_type is not None and gpu_type not in types:
-        raise InputError(f"No node of {where} has GPUs of the type {gpu_type!r}. {near(gpu_type, types)}")
+        known = near(gpu_type, types) if types else "The cluster names no types of GPUs there."
+        raise InputError(f"No node of {where} has GPUs of the type {gpu_type!r}. {known}")
     sizes = sorted((node.total if gpu_type is None else node.gpus.get(gpu_type, 0) for node in mine), reverse=True)
     if ngpus > sizes[0]:
         has = f"the {sizes[0]} that a node of {where} has" if sizes[0] else f"{where} has: its nodes have none"

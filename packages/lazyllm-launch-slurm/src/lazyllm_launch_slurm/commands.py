@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,8 @@ from lazyllm.errors import LauncherError
 from lazyllm.jobs import tools
 from lazyllm.jobs.tools import Answer
 
+NOW = 1.0
+"""Seconds for which a sign of life from the controller will do for another question."""
 PING_LIMIT = 2.0
 """Seconds for a sign of life from the controller, which takes milliseconds if it lives."""
 KEPT = ("SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_CLUSTERS", "SLURM_JWT")
@@ -22,6 +25,8 @@ OURS = (
     "SBATCH_NO_REQUEUE", "SBATCH_ARRAY", "SBATCH_WAIT", "SBATCH_IGNORE_PBS",
 )  # fmt: skip
 """What sbatch's variables begin with that speak of what the launcher says itself, also by saying nothing."""
+
+_answered: dict[tuple[str | None, ...], float] = {}
 
 
 def run(argv: Sequence[str], *, stdin: str = "", limit: float = 10.0, env: Mapping[str, str] | None = None) -> Answer:
@@ -42,34 +47,44 @@ def clean(environ: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def scancel(jobid: str, *options: str) -> tuple[str, ...]:
-    """Return the command line that cancels a job, which is known by its number or, at first, by its name only."""
-    target = (jobid,) if jobid.isdecimal() else (f"--name={jobid}", f"--user={os.getuid()}")
-    return ("scancel", *options, *target)
+def scancel(jobid: str, *options: str, name: str) -> tuple[str, ...]:
+    """Return the command line that cancels a job of ours by its name and, if it is known, its number."""
+    target = (f"--name={name}", f"--user={os.getuid()}")
+    return ("scancel", *options, *target, *((jobid,) if jobid.isdecimal() else ()))
 
 
-def ping(limit: float = PING_LIMIT) -> Answer:
+def ping(limit: float = PING_LIMIT, env: Mapping[str, str] | None = None) -> Answer:
     """Ask for a sign of life from the controller; the answer is `ok` if one came.
 
     Raises:
         LauncherError: scontrol is not on PATH.
     """
     tools.locate("scontrol", "Slurm")
-    path = os.environ.get("SLURM_CONF")
+    path = (os.environ if env is None else env).get("SLURM_CONF")
     if path and not Path(path).exists():  # scontrol would look for it for a minute
         return Answer(1, "", f"cannot stat {path}, which SLURM_CONF names")
-    answer = run(("scontrol", "ping"), limit=limit)
-    return answer if " is UP" in answer.out else replace(answer, code=answer.code or 1)
+    answer = run(("scontrol", "ping"), limit=limit, env=env)
+    up = " is UP" in answer.out
+    _answered[_named(env)] = time.monotonic() if up else float("-inf")
+    return answer if up else replace(answer, code=answer.code or 1)
 
 
-def controller_answers() -> bool:
-    """Say whether a controller lives: other commands block for up to 40 s if none does."""
-    return ping().ok
+def answered(env: Mapping[str, str] | None = None) -> bool:
+    """Say whether the controller gave its last sign of life just now: one more would tell no news."""
+    return time.monotonic() - _answered.get(_named(env), float("-inf")) < NOW
 
 
-def ask(argv: Sequence[str], *, limit: float = 10.0) -> Answer | None:
-    """Return the answer to a query; None if Slurm cannot be asked just now."""
+def _named(env: Mapping[str, str] | None) -> tuple[str | None, ...]:
+    environ = os.environ if env is None else env
+    return tuple(environ.get(name) for name in KEPT)
+
+
+def ask(argv: Sequence[str], *, limit: float = 10.0, env: Mapping[str, str] | None = None) -> Answer | None:
+    """Return the answer to a query; None if Slurm cannot be asked just now.
+
+    No controller that answers means no question: other commands block for up to 40 s then.
+    """
     try:
-        return run(argv, limit=limit) if controller_answers() else None
+        return run(argv, limit=limit, env=env) if ping(env=env).ok else None
     except LauncherError:
         return None

@@ -8,20 +8,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lazyllm.errors import LauncherError
-from lazyllm.jobs import runner
+from lazyllm.jobs import checks, runner
 from lazyllm.jobs.job import Job
 from lazyllm.jobs.launcher import LazyLLMLaunchersBase
-from lazyllm.jobs.record import Record
 from lazyllm.jobs.status import Status
 from lazyllm.jobs.view import JobView
 
-from . import options as checks
 from .cluster import TRUSTED, free_gpus, members, read_nodes, wait_for_controller
 from .commands import ask, scancel
 from .judge import judge
+from .place import NOTE, Place, place_of
 from .poller import poller
-from .stop import stop
+from .states import waits
+from .stop import leftovers, stop
 from .submit import name_of, script, shown, submit
 from .tasks import spread
 from .wishes import Wishes
@@ -79,7 +78,7 @@ class SlurmLauncher(LazyLLMLaunchersBase):
     ) -> None:
         super().__init__(sync=sync)
         checks.whole("num_can_use_nodes", num_can_use_nodes, 1)
-        checks.text("python", python)
+        checks.python(python)
         texts = {
             "account": account, "qos": qos, "constraint": constraint, "reservation": reservation,
             "nodelist": nodelist, "exclude": exclude, "mem": str(mem) if type(mem) is int else mem,
@@ -92,7 +91,7 @@ class SlurmLauncher(LazyLLMLaunchersBase):
         self.python = python or sys.executable
         self.timeout = timeout
 
-    partition = property(lambda self: self.wishes.partition)
+    partition = property(lambda self: self.wishes.chosen)
     nnode = property(lambda self: self.wishes.nnode)
     nproc = property(lambda self: self.wishes.nproc)
     ngpus = property(lambda self: self.wishes.ngpus)
@@ -104,8 +103,9 @@ class SlurmLauncher(LazyLLMLaunchersBase):
             partion: the historic spelling of `partition`.
             partition: by default the launcher's own.
         """
-        every = read_nodes()
-        mine = members(every, partition or partion or self.wishes.place())
+        place = partition or partion
+        checks.text("partition", place, "Slurm")
+        mine = members(read_nodes(), place or self.wishes.place())
         return dict(list(free_gpus(mine).items())[: self.num_can_use_nodes])
 
     def environment(self) -> dict[str, str]:
@@ -122,58 +122,72 @@ class SlurmLauncher(LazyLLMLaunchersBase):
         return job
 
     def submit(self, job: Job) -> str:
-        record = _record(job)
-        every = read_nodes(TRUSTED)
-        mine = members(every, self.wishes.place())
+        record = job.demand_record()
+        mine = members(read_nodes(TRUSTED), self.wishes.place())
         addresses = {node.name: node.address for node in mine if node.address not in ("", node.name)}
-        runner.write_json(str(record.folder / "slurm.json"), {"addresses": addresses})
+        here = Place.here()
+        place = {"conf": here.conf, "clusters": here.clusters, "cluster": here.identity()}
+        path = str(record.folder / NOTE)
+        runner.write_json(path, {"addresses": addresses, **place})
         name = name_of(job.name, record.id)
         record.submitted(name)  # until its number is known; so it is found even if this process ends now
         environ = {**os.environ, **job.runner_environment()}
         try:
-            return submit(*self._order(job), environ)
+            number, cluster = submit(*self._order(job), environ)
         except BaseException:
-            ask(scancel(name))  # sbatch may have got through even so
+            ask(scancel(name, name=name), env=here.environ())  # sbatch may have got through even so
             raise
+        if cluster:  # of several that were named, this one took it
+            place = {**place, "clusters": cluster, "cluster": Place(here.conf, cluster).identity()}
+            runner.write_json(path, {"addresses": addresses, **place})
+        return number
 
     def submission(self, job: Job) -> str:
         return shown(*self._order(job))
 
     def _order(self, job: Job) -> tuple[list[str], str]:
         """Return sbatch's options for a job, and the script that it reads."""
-        record = _record(job)
+        record = job.demand_record()
         options = self.wishes.sbatch(name_of(job.name, record.id), record, self.wishes.place())
         return options, script((self.python, "-I", "-S", NODE, runner.__file__, str(record.folder)))
 
     def expect(self, jobs: Sequence[JobView]) -> None:
-        poller().expect([str(job.record.jobid) for job in jobs if job.record and job.record.jobid])
+        by_place: dict[Place, list[str]] = {}
+        for job in jobs:
+            if job.record and job.record.jobid:
+                by_place.setdefault(place_of(job.record), []).append(str(job.record.jobid))
+        for place, jobids in by_place.items():
+            poller(place).expect(jobids)
 
     def query(self, job: JobView) -> Status | None:
         if job.record is None or not (jobid := str(job.record.jobid or "")):
             return None
-        seen = poller().seen(jobid)
-        if seen is None:  # accepted it was, and no runner has said anything yet
-            return Status.InQueue if jobid.isdecimal() and not job.record.status() else None
-        if seen.number and not jobid.isdecimal():
+        seen = poller(place_of(job.record)).seen(jobid)
+        if seen and seen.number and not jobid.isdecimal():
             job.record.submitted(seen.number)
-        return judge(job.record, jobid, seen)
+        state = judge(job.record, jobid, seen) if seen else None
+        job.waiting_for = waits(seen.reason) if seen and state is Status.InQueue else ""
+        if state is None and jobid.isdecimal() and not job.record.status():
+            return Status.InQueue  # accepted it was, and no runner has said anything yet
+        return state
 
     def cancel(self, job: Job, force: bool = False) -> None:
-        record = _record(job)
+        record = job.demand_record()
         jobid = str(record.jobid or "")
-        wait_for_controller(patience=3)
+        place = place_of(record)
+        wait_for_controller(patience=3, env=place.environ())
         stop(record, jobid, force)
-        poller().hurry()
+        poller(place).hurry()
+
+    def leftovers(self, jobs: Sequence[JobView]) -> dict[str, bool]:
+        self.expect(jobs)
+        told = {record.id: leftovers(record, str(record.jobid or "")) for job in jobs if (record := job.record)}
+        return {key: held for key, held in told.items() if held is not None}
 
     def watch(self, job: Job, seconds: float) -> bool:
-        return poller().watch(job, str(_record(job).jobid), seconds)
+        record = job.demand_record()
+        return poller(place_of(record)).watch(job, str(record.jobid), seconds)
 
     def release(self, job: Job) -> None:
         if job.record:
-            poller().leave(str(job.record.jobid))
-
-
-def _record(job: JobView) -> Record:
-    if job.record is None:
-        raise LauncherError(f"Job {job.name!r} was not started.", hint="Call start() first.")
-    return job.record
+            poller(place_of(job.record)).leave(str(job.record.jobid))

@@ -8,8 +8,8 @@ from lazyllm.common.log import LOG
 from lazyllm.jobs.record import Record, jobs_folder
 from lazyllm.jobs.status import Status, state_of
 
-from .commands import run, scancel
 from .parse import Seen
+from .place import cancel
 from .states import STATES
 
 SETTLED = 2.0
@@ -20,18 +20,20 @@ def cancel_ended(found: Iterable[Seen], cancelled: set[str]) -> None:
     """Cancel those jobs of `found` that wait though their records have ended, and keep their numbers in `cancelled`."""
     for seen in found:
         waits = STATES.get(seen.word) is Status.InQueue and seen.number not in cancelled
-        if waits and _has_ended(seen) and run(scancel(seen.number)).ok:
+        if waits and (record := _ended(seen)) and cancel(record, seen.number).ok:
             cancelled.add(seen.number)
-            LOG.info("Job %s, which has ended, was waiting in Slurm's queue again: cancelled there.", seen.number)
+            LOG.info("Job %s, which has ended, was waiting in Slurm's queue: cancelled there.", seen.number)
 
 
-def _has_ended(seen: Seen) -> bool:
-    """Say whether a record of ours, by number and name, has ended some time before Slurm was asked."""
+def _ended(seen: Seen) -> Record | None:
+    """Return the record of ours, by number and name, if it has ended some time before Slurm was asked."""
     key = seen.name.rpartition("-")[2]
     if not key.isalnum():
-        return False
+        return None
     record = Record(jobs_folder() / key)
     status = record.status()  # first, since most that wait have none
-    if not state_of(status).ended or float(status.get("ended") or seen.asked) + SETTLED >= seen.asked:
-        return False
-    return record.data.get("id") == key and str(record.jobid) == seen.number
+    if not state_of(status).ended or status.get("lost"):
+        return None
+    if float(status.get("ended") or seen.asked) + SETTLED >= seen.asked:
+        return None
+    return record if record.data.get("id") == key and str(record.jobid) == seen.number else None

@@ -1,7 +1,7 @@
 """The runner on a node of Slurm's: `python -I -S node.py RUNNER FOLDER`, Python >= 3.8 and its standard library alone.
 
 To the runner of every job it adds what Slurm knows: the node's address, why a job has to end, and to end in a way that
-the job can begin again if it was Slurm that put it back into the queue.
+the job can begin again if it was Slurm that put it back into the queue. And it gives signs of life in the job's record.
 """
 
 # ruff: noqa: PTH118, PTH120, PTH123, PTH208, UP031
@@ -13,19 +13,29 @@ import os
 import re
 import signal
 import sys
+import time
 
 try:
     from lazyllm.jobs import runner
-except ImportError:  # on the node there is the file alone
-    sys.path.insert(0, os.path.dirname(sys.argv[1]))
+    from lazyllm_launch_slurm.ends import ENDS
+except ImportError:  # on the node there are the files alone
+    sys.path[:0] = [os.path.dirname(sys.argv[1]), os.path.dirname(__file__)]
     import runner  # type: ignore[no-redef,import-not-found]
+    from ends import ENDS  # type: ignore[no-redef,import-not-found]
 
-    del sys.path[0]
+    del sys.path[:2]
+
+BEAT = 15.0
+"""Seconds between two signs of life."""
 
 
 TYPE_CHECKING = False  # typing costs milliseconds at run time
 if TYPE_CHECKING:
     from typing import Any
+
+
+REASONS = {"TimeLimit": "TIMEOUT", "DeadLine": "DEADLINE", "NodeDown": "NODE_FAIL"}
+"""Reasons that say more than the state, which may be COMPLETING by then."""
 
 
 class Requeued(BaseException):
@@ -40,6 +50,7 @@ class NodeRunner(runner.Runner):
         super().__init__(folder)
         self.number = os.environ.get("SLURM_JOB_ID", "")
         self.ending = False
+        self.beaten = float("-inf")
         # a name that no machine has: whether this runner lives is the scheduler's to say, a requeued one comes back
         self.status.update(node="slurm/" + self.node, machine=os.uname().nodename)
 
@@ -58,13 +69,34 @@ class NodeRunner(runner.Runner):
     def look(self) -> None:
         """Raise what ends this job, if it is time, or if Slurm says so."""
         slurm = self.why() if self.terms else ""
-        if slurm == "requeue":
-            raise Requeued
-        if slurm == "limit":
-            raise self.timed_out() if self.left() < 5 else runner.Ended("Slurm's time limit was reached")
+        if slurm == "TIMEOUT" and self.left() < 5:
+            raise self.timed_out()
+        if slurm in ENDS and not (slurm == "CANCELLED" and self.unwanted()):
+            state, reason = ENDS[slurm]
+            raise runner.Ended(reason, state)
         if runner.over(self.folder):
-            raise runner.Ended("its record was closed", "Cancelled")
+            if not lost(self.folder):
+                raise runner.Ended("its record was closed", "Cancelled")
+            self.say()
         super().check()
+
+    def say(self, **changes: object) -> None:
+        """Write status.json, and take the record back if it was closed because this job seemed lost."""
+        take_back(self.folder)
+        super().say(**changes)
+
+    def sleep(self, seconds: float) -> None:
+        """Sleep, and give a sign of life now and then."""
+        now = time.monotonic()
+        if now - self.beaten > BEAT:
+            self.beaten = now
+            path = os.path.join(self.folder, "alive")
+            try:
+                with open(path, "ab"):
+                    os.utime(path)
+            except OSError:
+                pass  # a network drive may falter: the next one follows
+        super().sleep(seconds)
 
     def reap(self) -> None:
         """Take the ends of children. Slurm's signal goes to them too: if one dies first, it did not fail by itself."""
@@ -124,7 +156,7 @@ class NodeRunner(runner.Runner):
         return super().end_tree()
 
     def why(self) -> str:
-        """Return why Slurm ends this job: `requeue`, `limit` or nothing in particular."""
+        """Return Slurm's word for why it ends this job, "" for nothing in particular; raise Requeued if it goes on."""
         import subprocess
 
         try:
@@ -136,8 +168,11 @@ class NodeRunner(runner.Runner):
         facts = dict(word.split("=", 1) for word in text.split() if "=" in word)
         restarts = facts.get("Restarts", "0")
         if restarts.isdigit() and int(restarts) > int(os.environ.get("SLURM_RESTART_COUNT") or 0):
-            return "requeue"
-        return "limit" if facts.get("Reason") == "TimeLimit" or facts.get("JobState") == "TIMEOUT" else ""
+            raise Requeued
+        state = facts.get("JobState", "")
+        if state == "COMPLETING":  # it hides why, and this job has not ended by itself
+            state = "CANCELLED" if facts.get("PreemptTime", "None") == "None" else "PREEMPTED"
+        return REASONS.get(facts.get("Reason", ""), state)
 
     def back_to_the_queue(self) -> int:
         """End all that runs; keep what the next start needs."""
@@ -160,7 +195,23 @@ def output(subprocess, *argv: str) -> bytes:  # type: ignore[no-untyped-def]
     return done.stdout  # type: ignore[no-any-return]
 
 
+def lost(folder: str) -> bool:
+    """Say whether a job's record was closed for want of any sign of life, and not by anybody's will."""
+    try:
+        with open(os.path.join(folder, "status.json")) as file:
+            return json.load(file).get("lost") is True
+    except (OSError, ValueError):
+        return False
+
+
+def take_back(folder: str) -> None:
+    """Reopen the record of a job that was believed lost: here it is."""
+    if lost(folder):
+        runner.remove(os.path.join(folder, "status.json"))
+
+
 def main(folder: str) -> int:
+    take_back(folder)
     if runner.over(folder):
         return 1  # a controller that forgot its start begins it anew
     job = NodeRunner(folder)

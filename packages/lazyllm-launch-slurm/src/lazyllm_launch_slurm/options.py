@@ -24,29 +24,6 @@ OURS = frozenset({
 _known: list[frozenset[str]] = []
 
 
-def whole(name: str, value: Any, least: int, *, none: bool = False) -> None:
-    """Refuse what is no whole number from `least`."""
-    if none and value is None:
-        return
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        wanted = f"a whole number from {least}" + (", or None" if none else "")
-        raise InputError(f"{name}={value!r}: expected {wanted}.")
-
-
-def text(name: str, value: Any) -> None:
-    """Refuse what is neither None nor text that an option can carry."""
-    if value is not None and (not isinstance(value, str) or not value.strip() or not value.isprintable()):
-        raise InputError(f"{name}={value!r}: expected a name as Slurm knows it, or None.")
-
-
-def seconds(name: str, value: Any) -> None:
-    """Refuse what is no finite number of seconds above 0."""
-    if value is None:
-        return
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
-        raise InputError(f"{name}={value!r}: expected seconds, above 0, or None for the partition's own limit.")
-
-
 def flags(wishes: Mapping[str, Any]) -> list[str]:
     """Return sbatch's options for named wishes; None and False are left out, True is an option without a value."""
     found = []
@@ -94,7 +71,9 @@ def _instead(name: str) -> str:
 def check_known(names: set[str]) -> None:
     """Refuse options that this cluster's sbatch, its plugins included, does not have."""
     if unknown := sorted(names - sbatch_options()):
-        raise InputError(f"sbatch has no option --{unknown[0]} here. {near(unknown[0], sbatch_options())}")
+        nearest = near(unknown[0], sbatch_options())
+        known = f" {nearest}" if nearest.startswith("Did") else ""
+        raise InputError(f"sbatch has no option --{unknown[0]} here.{known}", hint="sbatch --help lists them.")
 
 
 def sbatch_options() -> frozenset[str]:

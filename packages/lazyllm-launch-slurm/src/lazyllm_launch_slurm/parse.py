@@ -56,8 +56,19 @@ def layout(fields: Mapping[str, int]) -> str:
     return ",".join(f"{name}:{width}" for name, width in fields.items())
 
 
+def table(text: str, fields: Mapping[str, int], head: str) -> list[dict[str, str]] | None:
+    """Return the lines of a table; None if none has `head` in its first column: an empty answer is no empty table.
+
+    Of several clusters each has a table with a head of its own, after a line `CLUSTER: name`.
+    """
+    first, found = next(iter(fields)), list(rows(text, fields))
+    if not found or found[0][first] != head:
+        return None
+    return [row for row in found if row[first] != head]
+
+
 def rows(text: str, fields: Mapping[str, int]) -> Iterator[dict[str, str]]:
-    """Yield the lines of a table; lines that are too short for one (`CLUSTER: name`) are no part of it."""
+    """Yield the lines of tables; lines that are too short for one (`CLUSTER: name`) are no part of it."""
     for line in text.splitlines():
         if len(line) < sum(fields.values()) - list(fields.values())[-1]:
             continue
@@ -68,10 +79,13 @@ def rows(text: str, fields: Mapping[str, int]) -> Iterator[dict[str, str]]:
         yield cells
 
 
-def jobs(text: str, asked: float) -> dict[str, Seen]:
-    """Return {id: job} of squeue's table."""
+def jobs(text: str, asked: float) -> dict[str, Seen] | None:
+    """Return {id: job} of squeue's table; None if this is none."""
+    lines = table(text, JOB_FIELDS, "JOBID")
+    if lines is None or not all(row["JobID"].isdecimal() for row in lines):
+        return None
     found = {}
-    for row in rows(text, JOB_FIELDS):
+    for row in lines:
         code = row["exit_code"]
         found[row["JobID"]] = Seen(
             state_word(row["State"]), asked, row["Reason"], _wait_code(int(code)) if code.isdigit() else None,
@@ -80,10 +94,12 @@ def jobs(text: str, asked: float) -> dict[str, Seen]:
     return found
 
 
-def accounted(text: str, asked: float) -> dict[str, Seen]:
-    """Return {id: job} of `sacct -X -n -P`."""
-    found = {}
-    for line in text.splitlines():
+def accounted(text: str, asked: float) -> dict[str, Seen] | None:
+    """Return {id: job} of `sacct -X -P`; None if its head is not there."""
+    lines, found = text.splitlines(), {}
+    if not lines or lines[0].split("|") != list(SACCT_FIELDS):
+        return None
+    for line in lines[1:]:
         cells = line.split("|")
         if len(cells) == len(SACCT_FIELDS):
             number, state, code, end, name = cells
@@ -114,15 +130,16 @@ def moment(text: str) -> float | None:
         return None
 
 
-def nodes(text: str) -> list[Node]:
-    """Return all pairs of node and partition of sinfo's table."""
-    return [
+def nodes(text: str) -> list[Node] | None:
+    """Return all pairs of node and partition of sinfo's table; None if this is none."""
+    lines = table(text, NODE_FIELDS, "PARTITION")
+    return None if lines is None else [
         Node(
             row["PartitionName"].rstrip("*"), row["NodeList"], row["NodeAddr"], gpus(row["Gres"]),
             sum(gpus(row["GresUsed"]).values()), row["StateLong"], int(row["CPUs"]) if row["CPUs"].isdigit() else 0,
             duration(row["Time"]), row["Available"],
         )
-        for row in rows(text, NODE_FIELDS)
+        for row in lines
     ]  # fmt: skip
 
 

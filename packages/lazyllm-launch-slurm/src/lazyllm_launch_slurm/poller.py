@@ -14,6 +14,7 @@ from lazyllm.jobs.tools import Answer
 from .commands import ask, run
 from .leftover import SETTLED, cancel_ended
 from .parse import JOB_FIELDS, SACCT_FIELDS, Seen, accounted, jobs, layout
+from .place import Place
 from .states import GONE, STATES
 
 AGAIN = 10.0
@@ -30,12 +31,14 @@ class SlurmPoller(Poller):
 
     everything = True
 
-    def __init__(self) -> None:
+    def __init__(self, place: Place | None = None) -> None:
         super().__init__()
+        self.place = place or Place.here()
         self._known: dict[str, Seen] = {}
         self._gone: dict[str, Seen] = {}
         self._answered = False
-        self._cancelled: set[str] = set()
+        self.cancelled: set[str] = set()
+        """Jobs that had ended and waited in the queue even so, by their numbers."""
         self._left: dict[str, float] = {}
         self.queries = 0
         """Lists asked for, of the queue and of the accounting."""
@@ -65,19 +68,22 @@ class SlurmPoller(Poller):
     def query(self, jobids: Collection[str]) -> None:
         asked = time.time()
         user = str(os.getuid())
-        argv = ("squeue", "--noheader", "--all", "--states=all", "--user", user, "-O", layout(JOB_FIELDS))
+        argv = ("squeue", "--all", "--states=all", "--user", user, "-O", layout(JOB_FIELDS))
         self.queries += 1
-        answer = ask(argv)
-        self._answered = answer is not None and answer.ok
+        self._answered = False
+        answer = ask(argv, env=self.place.environ())
         if answer is None or not answer.ok:
             return  # unknown stays unknown
         found = jobs(answer.out, asked)
+        if found is None:
+            raise LauncherError(f"squeue's answer is no list of jobs ({answer.words[:80]})")
+        self._answered = True
         self._known = {**found, **{seen.name: seen for seen in found.values()}}
         for jobid in [jobid for jobid, when in list(self._left.items()) if when + SETTLED < asked]:
             super().leave(jobid)
             del self._left[jobid]
         self._look_for([jobid for jobid, since in list(self.followed.items()) if since < asked])
-        cancel_ended(found.values(), self._cancelled)
+        cancel_ended(found.values(), self.cancelled)
 
     def _look_for(self, jobids: Collection[str]) -> None:
         """Have the accounting tell of those jobs that the last list does not hold."""
@@ -87,10 +93,19 @@ class SlurmPoller(Poller):
             return
         numbers = [jobid for jobid in missing if jobid.isdecimal()]
         self.queries += bool(numbers)
-        told = _account(numbers) if numbers else Answer(0, "")
+        told = self._account(numbers) if numbers else Answer(1, "", "no job has a number yet")
         if told.code is None or (not told.ok and re.search(FALTERING, told.words, re.I)):
             return
-        self._gone.update({**{jobid: Seen(GONE, asked) for jobid in missing}, **accounted(told.out, asked)})
+        found = accounted(told.out, asked) if told.ok else {}
+        if found is not None:
+            self._gone.update({**{jobid: Seen(GONE, asked) for jobid in missing}, **found})
+
+    def _account(self, numbers: Collection[str]) -> Answer:
+        argv = ("sacct", "-X", "-P", "-j", ",".join(numbers), "-o", ",".join(SACCT_FIELDS))
+        try:
+            return run(argv, env=self.place.environ())
+        except LauncherError as error:
+            return Answer(1, "", error.message)
 
     def _unsure(self, jobid: str, now: float) -> bool:
         known = self._gone.get(jobid)
@@ -98,17 +113,6 @@ class SlurmPoller(Poller):
         return known is None or ((state is None or not state.ended) and now - known.asked > AGAIN)
 
 
-def _account(numbers: list[str]) -> Answer:
-    try:
-        return run(("sacct", "-X", "-n", "-P", "-j", ",".join(numbers), "-o", ",".join(SACCT_FIELDS)))
-    except LauncherError as error:
-        return Answer(1, "", error.message)
-
-
-_pollers: dict[tuple[int, str], SlurmPoller] = {}
-
-
-def poller() -> SlurmPoller:
-    """Return this process's poller for the cluster that SLURM_CONF names; a forked child has one of its own."""
-    key = (os.getpid(), os.environ.get("SLURM_CONF", ""))
-    return _pollers.get(key) or _pollers.setdefault(key, SlurmPoller())
+def poller(place: Place) -> SlurmPoller:
+    """Return this process's poller for a cluster."""
+    return SlurmPoller.shared(lambda: SlurmPoller(place), place)

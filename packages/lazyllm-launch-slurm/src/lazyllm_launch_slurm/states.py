@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from lazyllm.jobs.status import Status
 
+from .ends import ENDS
+
 STATES = {
     **dict.fromkeys(
         ("PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SPECIAL_EXIT", "RESV_DEL_HOLD",
@@ -13,27 +15,12 @@ STATES = {
     **dict.fromkeys(("RUNNING", "COMPLETING", "SIGNALING", "STAGE_OUT", "RESIZING"), Status.Running),
     **dict.fromkeys(("SUSPENDED", "STOPPED"), Status.Pending),
     "COMPLETED": Status.Done,
-    **dict.fromkeys(("CANCELLED", "REVOKED", "PREEMPTED"), Status.Cancelled),
-    **dict.fromkeys(
-        ("FAILED", "TIMEOUT", "DEADLINE", "NODE_FAIL", "BOOT_FAIL", "OUT_OF_MEMORY", "LAUNCH_FAILED", "RECONFIG_FAIL"),
-        Status.Failed,
-    ),
+    **dict.fromkeys(("FAILED", "LAUNCH_FAILED", "RECONFIG_FAIL"), Status.Failed),
+    **{word: Status(state) for word, (state, _) in ENDS.items()},
 }  # fmt: skip
 
 GONE = "GONE"
 """Our own word for a job that neither the controller nor the accounting knows."""
-
-ENDS = {
-    "CANCELLED": "cancelled in Slurm",
-    "REVOKED": "revoked by Slurm",
-    "PREEMPTED": "preempted by another Slurm job",
-    "TIMEOUT": "Slurm's time limit was reached",
-    "DEADLINE": "Slurm's deadline was reached",
-    "NODE_FAIL": "its node failed",
-    "BOOT_FAIL": "its node did not boot",
-    "OUT_OF_MEMORY": "memory ran out on its node",
-    GONE: "Slurm no longer knows it, and its runner left no last word",
-}
 
 SUDDEN = frozenset({"NODE_FAIL", "BOOT_FAIL", "OUT_OF_MEMORY"})
 """Ends after which no runner writes anything."""
@@ -56,6 +43,34 @@ HOPELESS = {
     "launch failed requeued held": ("it could not be launched on a node", "The node's administrator finds out why."),
 }
 """Reasons of a pending job for which no time is long enough: what they say, and what mends them."""
+
+
+WAITS = {
+    "Resources": "what it asks for is not free now",
+    "Priority": "jobs of a higher priority come first",
+    "Dependency": "another job has to end first",
+    "BeginTime": "its time to begin has not come",
+    "JobHeldUser": "held; scontrol release lets it go",
+    "JobHeldAdmin": "held by an administrator",
+    "Licenses": "licences that it needs are taken",
+    "Reservation": "its reservation has not begun",
+    "ReqNodeNotAvail": "a node that it needs is not available",
+    "NodeDown": "a node that it needs is down",
+    "PartitionDown": "its partition takes no jobs now",
+    "PartitionInactive": "its partition takes no jobs now",
+}
+"""Reasons for which a job waits, in words."""
+
+
+def waits(reason: str) -> str:
+    """Return, in words, why Slurm lets a job wait; "" if it gives no reason."""
+    reason = reason.strip().strip("()")
+    if reason in ("", "None"):
+        return ""
+    spelt = WAITS.get(reason.partition(",")[0])
+    if spelt is None and reason.startswith(("Assoc", "QOS")):
+        spelt = "a limit of its account or QOS is reached"
+    return f"{spelt} ({reason})" if spelt else reason
 
 
 def hopeless(reason: str) -> tuple[str, str] | None:

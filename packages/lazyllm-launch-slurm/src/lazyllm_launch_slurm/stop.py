@@ -6,8 +6,9 @@ from lazyllm.errors import LauncherError
 from lazyllm.jobs.record import Record
 from lazyllm.jobs.status import Status
 
-from .commands import run, scancel
+from .place import at_home, cancel, elsewhere, place_of
 from .poller import poller
+from .states import GONE, STATES
 
 
 def stop(record: Record, jobid: str, force: bool) -> None:
@@ -19,15 +20,32 @@ def stop(record: Record, jobid: str, force: bool) -> None:
     Raises:
         LauncherError: Slurm does not do it.
     """
+    if not at_home(record) and not _seen(record, jobid):
+        raise LauncherError(elsewhere(record), hint="Let SLURM_CONF name the configuration of the job's own cluster.")
     answer = None
-    if record.state is Status.Running and not _suspended(jobid):
-        answer = run(scancel(jobid, "--batch", "--signal=INT" if force else "--signal=TERM"))
+    if record.state is Status.Running and _seen(record, jobid) != "SUSPENDED":
+        answer = cancel(record, jobid, "--batch", "--signal=INT" if force else "--signal=TERM")
     if force or answer is None or not answer.ok:
-        answer = run(scancel(jobid))
+        answer = cancel(record, jobid)
     if not answer.ok:
         raise LauncherError(f"Job {jobid} cannot be cancelled: {answer.words}.", hint=f"Try: scancel {jobid}")
 
 
-def _suspended(jobid: str) -> bool:
-    seen = poller().seen(jobid)
-    return seen is not None and seen.word == "SUSPENDED"
+def leftovers(record: Record, jobid: str) -> bool | None:
+    """Cancel a job whose record has ended if Slurm still holds it; False if it does not, None if it cannot be told."""
+    asking = poller(place_of(record))
+    seen = asking.seen(jobid)
+    if seen is None or seen.asked < float(record.status().get("ended") or 0):
+        return None
+    if seen.word == GONE or not seen.name.endswith(record.id):
+        return False if at_home(record) else None
+    state = STATES.get(seen.word)
+    if state is not None and state.ended:
+        return False
+    return True if seen.number in asking.cancelled or cancel(record, seen.number or jobid).ok else None
+
+
+def _seen(record: Record, jobid: str) -> str:
+    """Return Slurm's word for the state of this very job; "" if it lists none such."""
+    seen = poller(place_of(record)).seen(jobid)
+    return seen.word if seen is not None and seen.name.endswith(record.id) else ""

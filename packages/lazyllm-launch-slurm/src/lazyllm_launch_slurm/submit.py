@@ -10,7 +10,7 @@ from lazyllm.common.log import LOG
 from lazyllm.errors import LauncherError
 
 from .cluster import wait_for_controller
-from .commands import run
+from .commands import answered, run
 from .hints import hint_for, plain
 
 SBATCH = ("sbatch", "--parsable")
@@ -34,18 +34,25 @@ def shown(options: Sequence[str], text: str) -> str:
     return f"{shlex.join((*SBATCH, *options))} <<'EOF'\n{text}EOF"
 
 
-def submit(options: Sequence[str], text: str, environ: Mapping[str, str]) -> str:
-    """Submit a job whose script is `text` and return its number.
+def submit(options: Sequence[str], text: str, environ: Mapping[str, str]) -> tuple[str, str]:
+    """Submit a job whose script is `text`; return its number and, if there was a choice, the cluster that took it.
 
     Raises:
         LauncherError: Slurm refused it, or cannot be reached.
     """
-    wait_for_controller()
+    if not answered():  # of many jobs in a row each would ask
+        wait_for_controller()
     answer = run((*SBATCH, *options), stdin=text, limit=LIMIT, env=environ)
-    number = answer.out.strip().rpartition("\n")[2].partition(";")[0].strip()
-    if answer.ok and number.isdecimal():
+    number, _, cluster = answer.out.strip().rpartition("\n")[2].partition(";")
+    if answer.ok and number.strip().isdecimal():
         if answer.err.strip():
-            LOG.warning("sbatch: %s", answer.err.strip())
-        return number
+            LOG.warning("sbatch: %s", plain(answer.err))
+        return number.strip(), cluster.strip()
+    if answer.ok:
+        said = repr(answer.words[:200]) if answer.out.strip() or answer.err.strip() else "nothing"
+        raise LauncherError(
+            f"sbatch named no job number where one was expected; it said {said}.",
+            hint="squeue --me shows whether the job is there; sbatch --parsable should print its number.",
+        )
     words = plain(answer.words)
     raise LauncherError(f"Slurm refused the job: {words}.", hint=hint_for(words))

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from lazyllm.errors import InputError
-from lazyllm.jobs.command import Arg, Command, Ref, Step
+from lazyllm.jobs.command import Arg, Command, Ref
 
 RENDEZVOUS = "master_port"
 RANK = str(Path(__file__).with_name("rank.py"))
@@ -30,11 +30,6 @@ def spread(command: Command, nnode: int, nproc: int, *, python: str, cpus: int |
     start: tuple[Arg, ...] = ("srun", *shape, "--kill-on-bad-exit=1", "--input=none", "--export=ALL")
     start += (python, "-I", "-S", RANK, Ref("host"), Ref("port", RENDEZVOUS))
     steps = tuple(
-        step if getattr(step, "once", False) else Step((*start, *step.argv), step.name or _program(step.argv[0]))
-        for step in command.steps
+        step if step.once else replace(step, argv=(*start, *step.argv), name=step.title) for step in command.steps
     )
     return replace(command, steps=steps, ports={RENDEZVOUS: None, **command.ports}, ranks=True)
-
-
-def _program(first: Arg) -> str:
-    return Path(str(first)).name

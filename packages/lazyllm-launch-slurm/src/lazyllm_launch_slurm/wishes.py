@@ -9,10 +9,10 @@ from typing import Any
 
 from lazyllm.configs import config
 from lazyllm.errors import InputError, LauncherError
-from lazyllm.jobs import runner
+from lazyllm.jobs import checks, runner
 from lazyllm.jobs.record import Record
 
-from . import options as checks
+from . import options
 from .cluster import TRUSTED, check_sizes, members, read_nodes
 from .container import check_container, container_flags
 from .parse import Node
@@ -40,19 +40,23 @@ class Wishes:
         checks.whole("nproc", self.nproc, 1)
         checks.whole("ngpus", self.ngpus, 0, none=True)
         checks.whole("cpus_per_task", self.cpus_per_task, 1, none=True)
-        checks.seconds("timeout", self.timeout)
+        checks.seconds("timeout", self.timeout, "the partition's own limit")
         places = {"partition": self.partition, "gpu_type": self.gpu_type, "container": self.container}
         for name, value in {**self.texts, **places}.items():
-            checks.text(name, value)
-        for name, value in {"exclusive": self.exclusive, "requeue": self.requeue}.items():
-            if not isinstance(value, bool):
-                raise InputError(f"{name}={value!r}: expected True or False.")
-        object.__setattr__(self, "options", checks.extra_options(self.options))
+            checks.text(name, value, "Slurm")
+        checks.flag("exclusive", self.exclusive)
+        checks.flag("requeue", self.requeue)
+        object.__setattr__(self, "options", options.extra_options(self.options))
+
+    @property
+    def chosen(self) -> str | None:
+        """The partition that was given, or that the configuration names."""
+        setting = config.setting("partition")
+        return self.partition or (str(setting.value) if setting.source != "default" and setting.value else None)
 
     def place(self) -> str:
         """Return the partition; an InputError that names the cluster's, if it can be asked, if none is chosen."""
-        setting = config.setting("partition")
-        chosen = self.partition or (setting.value if setting.source != "default" else None)
+        chosen = self.chosen
         if not chosen:
             try:
                 every = read_nodes(TRUSTED, patience=0)
@@ -64,17 +68,24 @@ class Wishes:
                 f"No Slurm partition is chosen.{known}",
                 hint="Set LAZYLLM_SLURM_PART=NAME, or pass launchers.slurm(partition=NAME).",
             )
-        return str(chosen)
+        return chosen
 
     def check(self, every: list[Node]) -> None:
-        """Refuse what the cluster can never give."""
+        """Refuse what the cluster can never give. Of several partitions one has to give it all."""
         partition = self.place()
-        check_sizes(
-            members(every, partition), partition, nnode=self.nnode, nproc=self.nproc, ngpus=self.ngpus or 0,
-            gpu_type=self.gpu_type, timeout=self.timeout,
-        )  # fmt: skip
+        members(every, partition)  # each of them is there, and takes jobs
+        sizes = {"nnode": self.nnode, "nproc": self.nproc, "ngpus": self.ngpus or 0}
+        cpus, kind, timeout = self.cpus_per_task or 1, self.gpu_type, self.timeout
+        names, refused = partition.split(","), []
+        for name in names:
+            try:
+                check_sizes(members(every, name), name, **sizes, cpus=cpus, gpu_type=kind, timeout=timeout)
+            except InputError as error:
+                refused.append(error)
+        if len(refused) == len(names):
+            raise refused[-1]
         if self.options:
-            checks.check_known(set(self.options))
+            options.check_known(set(self.options))
         check_container(self.container)
 
     def sbatch(self, name: str, record: Record, partition: str) -> list[str]:
@@ -82,12 +93,12 @@ class Wishes:
         total = self.nnode * self.nproc
         found = ["-p", partition, "-N", str(self.nnode), "-n", str(total), f"--ntasks-per-node={self.nproc}"]
         if self.timeout is not None:
-            found += ["-t", checks.minutes(self.timeout)]
+            found += ["-t", options.minutes(self.timeout)]
         if self.ngpus:
             found.append(f"--gres=gpu:{self.gpu_type}:{self.ngpus}" if self.gpu_type else f"--gres=gpu:{self.ngpus}")
         found += [f"--job-name={name}", "--export=ALL", "--open-mode=append"]
-        found.append(f"--output={checks.output_file(str(record.log))}")
+        found.append(f"--output={options.output_file(str(record.log))}")
         marks = {"exclusive": self.exclusive, "requeue": self.requeue, "no_requeue": not self.requeue}
-        found += checks.flags({**self.texts, "cpus_per_task": self.cpus_per_task, **marks, **self.options})
+        found += options.flags({**self.texts, "cpus_per_task": self.cpus_per_task, **marks, **self.options})
         seen = [str(record.folder), str(Path(__file__).parent), str(Path(runner.__file__).parent), record.data["cwd"]]
         return [*found, *container_flags(self.container, seen)]

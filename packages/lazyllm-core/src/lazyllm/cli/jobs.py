@@ -147,7 +147,8 @@ def reap(as_json: bool) -> None:
         click.echo(json.dumps([job.to_json() for job in found], ensure_ascii=False, indent=2))
         return
     for job in found:
+        ended = f"; ended {job.pids}" if job.pids else ""
         left = f", still alive: {job.left}" if job.left else ""
-        click.echo(f"{job.id}  {_plain(job.name)}: {_plain(job.reason)}; ended {job.pids}{left}")
+        click.echo(f"{job.id}  {_plain(job.name)}: {_plain(job.reason)}{ended}{left}")
     if not found:
         click.echo("nothing was left behind", err=True)

@@ -71,11 +71,11 @@ def end(record: Record, force: bool = False) -> None:
 def close(record: Record, reason: str, state: Status = Status.Failed) -> None:
     """Write a job's end without its runner. A runner on this machine is killed; one that starts later starts nothing.
 
-    The job's processes here are ended, too.
+    The job's processes here are ended, too. Its scheduler, which may hold it even so, is asked about it later.
     """
     record.ask_to_end()
     status = record.status()
-    record.finish(state, reason)
+    record.finish(state, reason, unconfirmed=bool(record.jobid) and not here(status))
     if here(status) and runner_alive(status):
         kill(status["runner_pid"], status["runner_created"], signal.SIGKILL)
 

@@ -57,6 +57,7 @@ class Job(JobView):
         self.output_hooks: list[Callable[[str], Any]] = []
         self.quiet = False
         self.handle: Any = None
+        self.awaited = 0  # how many threads wait for it
         self._stopped = False  # by this object
         self._watcher: Watcher | None = None
         self._creator = os.getpid()
@@ -149,7 +150,7 @@ class Job(JobView):
         except BaseException as error:
             if self.record:
                 why = error.message if isinstance(error, LazyLLMError) else str(error) or type(error).__name__
-                self.record.finish(Status.Failed, f"not started: {why}")
+                self.record.finish(Status.Failed, f"not started: {why}", unconfirmed=bool(self.record.jobid))
             with _logged(f"{who} could not let go of job {self.name!r}"):
                 launcher.release(self)
             raise
@@ -267,6 +268,7 @@ class Job(JobView):
 
     def _await(self, reached: Callable[[], bool], timeout: float | None, what: str) -> None:
         """Wait until `reached`, or the end. An interrupt from the keyboard stops the job, a second one kills it."""
+        self.awaited += 1
         try:
             if not self._watch().wait_for(reached, timeout):
                 raise JobTimeoutError(f"Job {self.name!r} ({self.id}) did not {what} within {timeout:g} s; it goes on.")
@@ -275,6 +277,8 @@ class Job(JobView):
                 LOG.warning("Interrupted: stopping job %s (%s). Again: kill it.", self.id, self.name)
                 self.stop()
             raise
+        finally:
+            self.awaited -= 1
 
     def _owned_here(self) -> bool:
         return self.command is not None and os.getpid() == self._creator

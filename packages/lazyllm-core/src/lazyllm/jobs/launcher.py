@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 from ..errors import InputError, LauncherError
@@ -49,6 +49,8 @@ class LazyLLMLaunchersBase(Registered):
     - `release(job)`: let go of what was held for a job that has ended.
     - `submission(job)`: for `--dry-run`, what `submit` would give to the scheduler.
     - `expect(jobs)`: `query` is about to be called for each of them; ask the scheduler about all at once.
+    - `leftovers(jobs)`: jobs whose records were closed without the scheduler's word (it was away at `stop --force`);
+      `lazyllm ps` and `reap` ask, until each was in the answer.
 
     What a launcher finds to work with:
 
@@ -57,6 +59,8 @@ class LazyLLMLaunchersBase(Registered):
     - `job.record`: the job's `Record`, its folder, which any process of the user reads; `job.demand_record()` is the
       same, or an error in words before the start. `record.submitted(id)` keeps an id before `submit` returns;
       `record.finish(state, reason)` writes the end of a job whose runner never will.
+    - `job.waiting_for`: for `query` to say, in words, why a job waits in its queue, "" if it does not. `lazyllm ps`
+      shows it, and it is logged where somebody waits for the job.
     - `job.handle`: the launcher's own, for what lives in this process only; `job.detach`: the user wants the job to
       outlive this process.
     - `lazyllm.jobs.sweep.signal_runner(record.status(), force)`: ends a job whose runner is on this machine.
@@ -132,6 +136,15 @@ class LazyLLMLaunchersBase(Registered):
 
     def expect(self, jobs: Sequence[JobView]) -> None:
         """Prepare for `query` being called for all these jobs: one question to the scheduler may do."""
+
+    def leftovers(self, jobs: Sequence[JobView]) -> Mapping[str, bool]:
+        """Cancel what the scheduler still holds of these jobs, whose records have ended.
+
+        Returns:
+            For each that it does not hold, or no longer, its record's id and whether something had to be cancelled; it
+            is asked about the others again. By default nothing is held.
+        """
+        return dict.fromkeys((str(job.id) for job in jobs), False)
 
     def environment(self) -> dict[str, str]:
         """Return the variables that the job gets, chosen at its start."""

@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 
 from ..errors import InputError, LazyLLMError, near
 from . import record as records
+from .debts import clear, together
 from .ending import close_if_absent, end
-from .job import Job
 from .keys import API_KEY, key_file
 from .output import Follower
 from .record import Record
@@ -71,21 +71,16 @@ def _is_far(record: Record, status: dict[str, Any]) -> bool:
 
 def _ask(found: Iterable[Record]) -> dict[str, tuple[Status, dict[str, Any]]]:
     """Return {id: state and status}, as their launchers tell; nothing of jobs whose launcher is not installed."""
-    by_launcher: dict[str, list[Record]] = {}
-    for record in found:
-        by_launcher.setdefault(record.data["launcher"], []).append(record)
     told: dict[str, tuple[Status, dict[str, Any]]] = {}
-    for same in by_launcher.values():
+    for jobs in together(found):
         try:
-            first = Job.adopt(same[0])
-        except LazyLLMError:
-            continue
-        jobs = [first, *(Job.adopt(record, first.launcher) for record in same[1:])]
-        try:
-            first.launcher.expect(jobs)
+            jobs[0].launcher.expect(jobs)
         except Exception as error:
-            first._doubt(error)
-        told.update((record.id, (job.status, record.status())) for job, record in zip(jobs, same, strict=True))
+            jobs[0]._doubt(error)
+        for job in jobs:
+            record, state = job.demand_record(), job.status
+            waiting = {} if state.ended or not job.waiting_for else {"reason": job.waiting_for}
+            told[record.id] = state, {**record.status(), **waiting}
     return told
 
 
@@ -115,6 +110,7 @@ def ps(running: bool = False) -> list[JobInfo]:
     """Return all jobs, the oldest first; with `running` only those that have not ended. Old records are pruned."""
     everything = [(record, record.status()) for record in records.records()]
     records.prune(everything)
+    clear(record for record, status in everything if record.data and status.get("unconfirmed"))
     found = _infos(
         (record, status) for record, status in everything if record.data and not (running and state_of(status).ended)
     )
@@ -267,9 +263,14 @@ class Reaped:
 
 
 def reap() -> list[Reaped]:
-    """End what dead jobs left behind: jobs whose runner or owner is gone, and processes of jobs that have ended."""
-    marked = _marked()
-    found = [_reap(record, marked.get(record.id, [])) for record in records.records()]
+    """End what dead jobs left behind: jobs whose runner or owner is gone, and processes of jobs that have ended.
+
+    What a scheduler still holds of a job whose record was closed without its word is cancelled there.
+    """
+    marked, everything = _marked(), list(records.records())
+    found = [_reap(record, marked.get(record.id, [])) for record in everything]
+    held = clear(record for record in everything if record.status().get("unconfirmed"))
+    found += [Reaped(record.id, record.data["name"], "was still held by its scheduler", [], []) for record in held]
     records.prune()
     return [report for report in found if report is not None]
 

@@ -105,15 +105,18 @@ class Record:
         host = f"[{address['host']}]" if ":" in address["host"] else address["host"]
         return f"http://{host}:{address['ports'][service['port']]}{service['path']}"
 
-    def finish(self, state: Status, reason: str) -> dict[str, Any]:
+    def finish(self, state: Status, reason: str, *, unconfirmed: bool = False) -> dict[str, Any]:
         """Write the final status in the runner's stead, and remove what has no meaning any more.
 
+        With `unconfirmed` a scheduler may hold the job even so: its launcher's `leftovers` is asked about it later.
         What cannot be written or removed (a full disk) is logged: the status that is returned is true all the same.
         """
         status = self.status()
         if state_of(status).ended:
             return status
         status.update(state=state.value, phase="ended", ready=False, reason=reason, ended=time.time())
+        if unconfirmed:
+            status["unconfirmed"] = True
         try:
             write_json(str(self.folder / "status.json"), status)
             for path in (self.folder / "secrets.json", *self.data.get("scratch", ())):
@@ -121,6 +124,13 @@ class Record:
         except (OSError, ValueError) as error:  # ValueError: no path can be called so
             LOG.warning("The end of job %s (%s) cannot be recorded: %s.", self.id, reason, error)
         return status
+
+    def confirmed(self) -> None:
+        """Note of a job that has ended that its scheduler holds nothing of it any more."""
+        status = self.status()
+        if status.pop("unconfirmed", None) is not None:
+            with suppress(OSError):  # then it is asked about once more
+                write_json(str(self.folder / "status.json"), status)
 
 
 def jobs_folder() -> Path:

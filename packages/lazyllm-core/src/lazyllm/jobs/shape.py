@@ -63,7 +63,7 @@ STATUS: Mapping[str, Test] = {
     **dict.fromkeys(("started", "ended"), or_none(number)),
     "address": or_none(holds(host=text, ports=_ports)),
     "left": lambda value: isinstance(value, list) and all(map(whole, value)),
-    "reads_notes": lambda value: isinstance(value, bool),
+    **dict.fromkeys(("reads_notes", "unconfirmed"), lambda value: isinstance(value, bool)),
 }
 """Field of status.json → its test. A field that fails it counts as absent."""
 

@@ -28,6 +28,7 @@ class JobView:
         launcher: the launcher that it runs under.
         name: what it is called in listings and messages.
         record: its folder; None before the start and in display mode.
+        waiting_for: why it waits in a queue, in words, as its launcher last said; "" if it does not, or gave no reason.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class JobView:
         self.launcher = launcher
         self.name = name
         self.record = record
+        self.waiting_for = ""
         self._status: dict[str, Any] = {}
         self._doubted = False
 

@@ -12,10 +12,13 @@ from ..common.log import LOG
 from .display import Display
 from .naming import label_of
 from .output import CHUNK, Follower
+from .status import Status
 
 if TYPE_CHECKING:
     from .job import Job
 
+SETTLED = 2.0
+"""Seconds that a job has been followed, or that a reason of its waiting has been logged, before one is logged."""
 LOOK = 0.1
 """Seconds between two looks at a job's output."""
 FLOOD = 1 << 18
@@ -37,6 +40,7 @@ class Watcher:
         self._ended = threading.Event()
         self._display = None if job.quiet else Display(_label(job))
         self._output: threading.Thread | None = None
+        self._why, self._say_from = "", time.monotonic() + SETTLED
         self._thread = threading.Thread(target=self._follow, name=f"job {job.id}", daemon=True)
         self._thread.start()
 
@@ -62,7 +66,9 @@ class Watcher:
         try:
             while not ended:
                 if self._news_came():
-                    ended = self._job.status.ended
+                    state = self._job.status
+                    ended = state.ended
+                    self._say_why_it_waits(state)
                     with self._news:
                         self._news.notify_all()
                 if not ended and log.behind and self._output is None:
@@ -72,6 +78,15 @@ class Watcher:
             self._ended.set()
             if self._output is None:
                 self._pass_on()
+
+    def _say_why_it_waits(self, state: Status) -> None:
+        """Log why the job waits in its queue, where somebody waits for it: once, and again when that has changed."""
+        job, why = self._job, self._job.waiting_for
+        if state is Status.Running:
+            self._why = ""
+        if job.awaited and why not in ("", self._why) and time.monotonic() >= self._say_from:
+            self._why, self._say_from = why, time.monotonic() + SETTLED
+            LOG.info("Job %s (%s) waits in its queue: %s", job.id, job.name, why)
 
     def _start_output(self) -> None:
         self._output = threading.Thread(target=self._pass_on, name=f"output of job {self._job.id}", daemon=True)

@@ -23,6 +23,11 @@ LOOK = 0.2
 SAY = 60.0
 PATIENCE = 2.0
 """Seconds that a step has to end by itself after it has failed on another node."""
+AWAY = 60.0
+"""Seconds for which the job's folder may be out of sight: a file system that is shared has its moments."""
+
+_there = [time.monotonic()]
+"""When the folder in which the nodes answer was seen last."""
 
 
 def filled(words: list[str], environ: dict[str, str]) -> list[str]:
@@ -57,18 +62,42 @@ def begin(folder: str, number: str, argv: list[str], words: int) -> str:
     return nodes
 
 
+def begun(folder: str, number: str, argv: list[str], words: int) -> str:
+    """Do what `begin` does, again and again if need be."""
+    end = time.monotonic() + AWAY
+    while True:
+        try:
+            return begin(folder, number, argv, words)
+        except (OSError, ValueError):
+            if time.monotonic() > end:
+                raise
+        time.sleep(LOOK)
+
+
+def answers(nodes: str) -> list[str]:
+    """Return the names of what the nodes have written; of a folder that is out of sight, for now, none."""
+    try:
+        found = os.listdir(nodes)
+        _there[0] = time.monotonic()
+    except OSError:
+        if time.monotonic() - _there[0] > AWAY:
+            raise
+        return []
+    return sorted(found)
+
+
 def failure(nodes: str) -> dict | None:  # type: ignore[type-arg]
     """Return what another node says of its failure; None if there is none."""
-    for name in sorted(os.listdir(nodes)):
+    for name in answers(nodes):
         if name.startswith("failed-") and name.endswith(".json"):
-            with open(os.path.join(nodes, name)) as file:
+            with suppress(OSError, ValueError), open(os.path.join(nodes, name)) as file:
                 return json.load(file)  # type: ignore[no-any-return]
     return None
 
 
 def waited_for(nodes: str, number: str) -> list[str]:
     """Return the ranks of nodes that have not ended the step."""
-    there = set(os.listdir(nodes))
+    there = answers(nodes)
     ranks = map(str, range(1, int(os.environ.get("WORLD_SIZE", "1"))))
     return [rank for rank in ranks if "done-%s-%s" % (number, rank) not in there]
 
@@ -83,7 +112,7 @@ def ended(child: subprocess.Popen[bytes]) -> None:
 
 
 def lead(number: str, words: int, argv: list[str]) -> None:
-    nodes = begin(os.environ["LAZYLLM_JOB_DIR"], number, argv, words)
+    nodes = begun(os.environ["LAZYLLM_JOB_DIR"], number, argv, words)
     try:
         child = subprocess.Popen(filled(argv[:words], dict(os.environ)) + argv[words:])
     except OSError as error:

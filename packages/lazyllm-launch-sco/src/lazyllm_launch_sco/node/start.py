@@ -1,7 +1,8 @@
 """What a container of SenseCore's starts: `python -I -S start.py RUNNER_ARGV…`, the job's folder being its last item.
 
-On the first node it runs the job's runner, on the others worker.py. It passes a signal on once only, whoever sends it
-and however often, and ends the job as well when its record says so: the scheduler may be slow to, or not do it at all.
+On the first node it runs the job's runner (first.py), on the others worker.py. It passes a signal on once only,
+whoever sends it and however often, and ends the job as well when its record says so: the scheduler may be slow to, or
+not do it at all.
 """
 
 # ruff: noqa: PTH100, PTH110, PTH111, PTH118, PTH120, PTH123, T201, UP031
@@ -14,9 +15,12 @@ import select
 import signal
 import subprocess
 import sys
+import time
 
 LOOK = 0.5
 """Seconds between two looks at the wish to end the job, which is a file in its folder."""
+BEAT = 20.0
+"""Seconds between two signs of life, which are a file's time."""
 
 
 def environment(told: dict, environ: dict[str, str]) -> None:  # type: ignore[type-arg]
@@ -48,8 +52,18 @@ def wished(folder: str) -> int:
     return 2 if os.path.exists(os.path.join(folder, "sco-kill")) else 1
 
 
-def watch(argv: list[str], folder: str) -> int:
-    """Run `argv` to its end and return its exit code."""
+def beat(folder: str) -> None:
+    """Give a sign of life: whoever asks at the wrong place hears that there is no such job."""
+    path = os.path.join(folder, "alive")
+    try:
+        with open(path, "ab"):
+            os.utime(path)
+    except OSError:
+        pass  # a network drive may falter
+
+
+def watch(argv: list[str], folder: str, first: bool = False) -> int:
+    """Run `argv` to its end and return its exit code; the `first` node gives signs of life."""
     reader, writer = os.pipe()
     for end in (reader, writer):
         os.set_blocking(end, False)
@@ -59,8 +73,11 @@ def watch(argv: list[str], folder: str) -> int:
         signal.signal(number, lambda number, _: heard.append(number))
     signal.signal(signal.SIGCHLD, lambda *_: None)
     child = subprocess.Popen(argv, stdin=subprocess.DEVNULL)
-    told = 0
+    told, last = 0, float("-inf")
     while child.poll() is None:
+        if first and time.monotonic() - last > BEAT:
+            last = time.monotonic()
+            beat(folder)
         wish = max(wished(folder), min(len(heard), 1))
         while told < wish:
             told += 1
@@ -75,12 +92,13 @@ def main(argv: list[str]) -> int:
     with open(os.path.join(folder, "sco.json")) as file:
         told = json.load(file)
     environment(told, os.environ)  # type: ignore[arg-type]
-    alone = told.get("nodes") == 1  # then RANK, if there is any, was somebody else's
+    alone = told["nodes"] == 1  # then RANK, if there is any, was somebody else's
     if not alone and os.environ.get("RANK", "0") not in ("", "0"):
         worker = os.path.join(os.path.dirname(os.path.abspath(__file__)), "worker.py")
         return watch([sys.executable, "-I", "-S", worker, folder], folder)
     print("LAZYLLMIP %s" % address(folder, runner), flush=True)
-    return watch(argv, folder)
+    beside = os.path.join(os.path.dirname(os.path.abspath(__file__)), "first.py")
+    return watch([*argv[:-2], beside, *argv[-2:]], folder, first=True)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,10 @@ import sys
 import time
 from contextlib import suppress
 
+TYPE_CHECKING = False  # typing costs milliseconds at run time
+if TYPE_CHECKING:
+    from typing import Any
+
 LOOK = 0.2
 GRACE = 5.0
 STALE = 600.0
@@ -75,6 +79,18 @@ class Worker:
             self.there = now
         return now - self.there > AWAY
 
+    def patiently(self, do: Any) -> Any:
+        """Return what `do` does with the job's folder, again and again if need be; None if the job is over before."""
+        end = time.monotonic() + AWAY
+        while not self.over():
+            try:
+                return do()
+            except OSError:
+                if time.monotonic() > end:
+                    raise
+            time.sleep(LOOK)
+        return None
+
     def environment(self) -> dict:  # type: ignore[type-arg]
         added = dict(self.job.get("env") or {})
         added.update(read(os.path.join(self.folder, "secrets.json")))
@@ -103,7 +119,10 @@ class Worker:
             if argv[i].startswith("${"):
                 argv[i] = os.environ.get(argv[i][2:-1], argv[i])
         argv = [item.encode("utf-8", "surrogateescape") for item in argv]
-        with open(self.log, "ab") as log:
+        log = self.patiently(lambda: open(self.log, "ab"))  # noqa: SIM115
+        if log is None:
+            return None
+        with log:
             child = subprocess.Popen(
                 argv, env=self.environment(), cwd=self.job.get("cwd"), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 start_new_session=True,
@@ -124,6 +143,13 @@ class Worker:
             with suppress(subprocess.TimeoutExpired):
                 child.wait(seconds)
 
+    def publish(self, name: str, told: object) -> None:
+        """Have the first node see a file `name`, whole or not at all."""
+        path = os.path.join(self.nodes, name)
+        with open(path + ".new", "w") as file:
+            json.dump(told, file)
+        os.replace(path + ".new", path)
+
     def fail(self, reason: str, code: int) -> int:
         """Tell the first node, which fails the job for all."""
         try:
@@ -139,10 +165,7 @@ class Worker:
             "code": code,
             "output": "\n".join(lines),
         }
-        path = os.path.join(self.nodes, "failed-%s" % self.rank)
-        with open(path, "w") as file:
-            json.dump(told, file)
-        os.replace(path, path + ".json")
+        self.patiently(lambda: self.publish("failed-%s.json" % self.rank, told))
         print("%s\n%s" % (reason, told["output"]), flush=True)
         while not self.over():
             time.sleep(LOOK)
@@ -162,8 +185,8 @@ class Worker:
             if code:
                 how = "failed with exit code %d" % code if code > 0 else "was ended by signal %d" % -code
                 return self.fail("its step %s" % how, code if code > 0 else 128 - code)
-            with open(os.path.join(self.nodes, "done-%d-%s" % (number, self.rank)), "w"):
-                pass
+            done = "done-%d-%s" % (number, self.rank)
+            self.patiently(lambda done=done: self.publish(done, None))
         while not self.over():
             time.sleep(LOOK)
         return 0
