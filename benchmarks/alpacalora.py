@@ -127,7 +127,7 @@ def ours(folder: Path) -> dict[str, float]:
     )
     trainer._launcher = SimpleNamespace(ngpus=1)  # type: ignore[assignment]
     command = trainer.cmd(folder / "train.json")
-    (folder / "config.json").write_text(command.files["train.json"])
+    (folder / "config.json").write_text(command.files["run.json"])
     argv = [sys.executable, "-m", "lazyllm_finetune_alpacalora.train", str(folder / "config.json")]
     subprocess.run(argv, check=True, stdout=subprocess.DEVNULL, env={**os.environ, **command.env})
     found: dict[str, float] = json.loads((folder / "out" / "summary.json").read_text())

@@ -65,14 +65,14 @@ def test_so_does_another_that_lists_or_reaps(world, unlisted, until, command):
 
 def test_what_is_never_listed_is_forgotten(unlisted, monkeypatch):
     tools = backend_of("srun", "space")
-    monkeypatch.setattr(type(tools), "find", lambda *_: "")
+    monkeypatch.setattr(type(tools), "find", lambda *_, **__: "")
     assert owed.settle(unlisted.record, tools) is None
     monkeypatch.setattr(owed, "FORGOTTEN", -1.0)
     assert owed.settle(unlisted.record, tools) is False
-    monkeypatch.setattr(type(tools), "find", lambda *_: None)
+    monkeypatch.setattr(type(tools), "find", lambda *_, **__: None)
     assert owed.settle(unlisted.record, tools) is None  # nothing is known
     monkeypatch.setenv("SCO_PROFILE", "other")
-    monkeypatch.setattr(type(tools), "find", lambda *_: "")
+    monkeypatch.setattr(type(tools), "find", lambda *_, **__: "")
     assert owed.settle(unlisted.record, tools) is None
 
 

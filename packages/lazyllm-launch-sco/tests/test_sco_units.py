@@ -330,7 +330,7 @@ def named(record, lazyllm_home):
 
 def scancelled(record, monkeypatch, listed):
     monkeypatch.setattr("lazyllm_launch_sco.stop.PAUSE", 0.0)
-    monkeypatch.setattr("lazyllm_launch_sco.srun.Srun.find", lambda *_: listed)
+    monkeypatch.setattr("lazyllm_launch_sco.srun.Srun.find", lambda *_, **__: listed)
     stop(record, str(record.jobid), backend_of("srun", "space"), force=False)
 
 

@@ -71,7 +71,7 @@ class Acp:
         order.log.chmod(0o600)
         jobid = created(answer.out + answer.err) if answer.ok else None
         if jobid is None and answer.code is None:
-            jobid = self.find(order.name)  # it may have got through even so
+            jobid = self.find(order.name, fresh=0.0)  # it may have got through even so
         if not jobid:
             raise complaint("SenseCore refused the job", answer)
         return jobid
@@ -88,8 +88,8 @@ class Acp:
             self._when = time.monotonic()
         return self._rows
 
-    def find(self, name: str) -> str | None:
-        rows = self._list()
+    def find(self, name: str, fresh: float = FRESH) -> str | None:
+        rows = self._list(fresh)
         return None if rows is None else next((str(row["name"]) for row in rows if row.get("display_name") == name), "")
 
     def states(self, jobids: Iterable[str]) -> dict[str, Seen]:

@@ -65,8 +65,11 @@ class Backend(Protocol):
     def refusal(self, record: Record) -> LauncherError | None:
         """Return what was wrong with the submission, if that has turned out since."""
 
-    def find(self, name: str) -> str | None:
-        """Return the id of the job `name`; empty if it is not listed (yet), None if that cannot be told."""
+    def find(self, name: str, fresh: float = ...) -> str | None:
+        """Return the id of the job `name`; empty if it is not listed (yet), None if that cannot be told.
+
+        A list that is `fresh` seconds old will do.
+        """
 
     def states(self, jobids: Iterable[str]) -> dict[str, Seen]:
         """Return what can be told now of these jobs."""

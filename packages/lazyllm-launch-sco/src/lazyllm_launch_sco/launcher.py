@@ -261,7 +261,7 @@ def _await_id(backend: Backend, order: Order) -> str:
         while time.monotonic() < end and not record.status():
             refused = backend.refusal(record)
             if refused and not record.status():
-                if found := backend.find(order.name):
+                if found := backend.find(order.name, fresh=0.0):
                     return found  # it is the job that failed
                 raise refused
             time.sleep(LOOK)

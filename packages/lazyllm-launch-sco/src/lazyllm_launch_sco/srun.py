@@ -69,8 +69,8 @@ class Srun:
         text = log.read_text("utf-8", "replace") if log.exists() else ""
         return complaint("SenseCore refused the job", Answer(client.returncode, text))
 
-    def find(self, name: str) -> str | None:
-        if time.monotonic() - self._when > FRESH:
+    def find(self, name: str, fresh: float = FRESH) -> str | None:
+        if time.monotonic() - self._when > fresh:
             self._table = self._ask(("squeue", self._at, "-o", "jobname,jobid"), limit=QUERY)
             self._when = time.monotonic()
         return listed(self._table.out, name) if self._table and self._table.ok else None

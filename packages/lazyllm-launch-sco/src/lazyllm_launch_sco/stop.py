@@ -86,7 +86,7 @@ def _ask(record: Record, jobid: str, backend: Backend) -> LauncherError | None:
 
 def _never_sent(record: Record, jobid: str, backend: Backend) -> bool:
     """Say whether SenseCore never got the job: it has no id, nobody is submitting it, and it is not listed."""
-    return jobid.startswith(PREFIX) and given_up(record) and backend.find(jobid) == ""
+    return jobid.startswith(PREFIX) and given_up(record) and backend.find(jobid, fresh=0.0) == ""
 
 
 def remove(record: Record, jobid: str, backend: Backend) -> None:
@@ -103,6 +103,6 @@ def remove(record: Record, jobid: str, backend: Backend) -> None:
 
 def withdraw(name: str, backend: Backend) -> None:
     """Cancel the job `name` if it is there: its submission was interrupted, perhaps too late."""
-    if number := backend.find(name):
+    if number := backend.find(name, fresh=0.0):
         with suppress(LauncherError):
             backend.stop(number)
