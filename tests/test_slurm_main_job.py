@@ -123,7 +123,7 @@ def test_several_processes_learn_as_one(
     assert max(float((together[key] - one[key]).abs().max()) for key in one) < 1e-4
     assert len(list(out.glob("*.log"))) == 1
     output = next(out.glob("*.log")).read_text("utf-8")
-    assert output.count(f"[progress] train {STEPS}/{STEPS} ") == output.count("[progress] merge 3/3 done") == 1
+    assert output.count(f"[progress] train {STEPS}/{STEPS} ") == output.count("[progress] merge 6/6 now=done") == 1
     assert f"{processes} process(es)" in output
     assert not [path.name for path in out.iterdir() if "partial" in path.name or "former" in path.name]
 

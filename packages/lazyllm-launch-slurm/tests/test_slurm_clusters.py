@@ -106,6 +106,7 @@ def test_another_cluster_is_asked(jobs, hasty, other, monkeypatch, tmp_path, con
 
 def test_a_number_of_another_clusters_job_is_not_cancelled(jobs, other, monkeypatch, tmp_path):
     _, waiting = jobs
+    own = os.environ["SLURM_CONF"]
     with monkeypatch.context() as patch:
         patch.setenv("SLURM_CONF", other)
         theirs = SlurmLauncher("debug", sync=False, options={"hold": True}).makejob(["sleep", "300"])
@@ -113,10 +114,11 @@ def test_a_number_of_another_clusters_job_is_not_cancelled(jobs, other, monkeypa
         assert slurm("squeue", "-h", "-o", "%i").split() == [theirs.jobid]
         note = waiting.record.folder / "slurm.json"
         kept, number = note.read_text(), waiting.record.jobid
-        note.write_text(kept.replace(os.environ["SLURM_CONF"], "/nowhere"))
+        assert own in kept
+        note.write_text(kept.replace(own, "/nowhere"))
         waiting.record.submitted(theirs.jobid)
         cold()
-        with pytest.raises(LauncherError):
+        with pytest.raises(LauncherError, match="which is not the one that"):
             waiting.stop()
         assert slurm("squeue", "-h", "-o", "%i").split() == [theirs.jobid]
         theirs.stop()

@@ -68,6 +68,7 @@ def test_what_was_closed_while_the_controller_was_away_is_cancelled_later(cluste
     try:
         assert manage.stop(job.id, force=True).state is Status.Cancelled
         assert manage.reap() == [] and job.record.status()["unconfirmed"]
+        until(lambda: job._watcher.over)
     finally:
         for known in Poller.pollers.values():
             known.followed.clear()
