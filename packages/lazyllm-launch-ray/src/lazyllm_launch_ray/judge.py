@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import time
 from typing import Any
 
 from lazyllm.common.log import LOG
 from lazyllm.errors import LauncherError
-from lazyllm.jobs.polling import said_since
+from lazyllm.jobs.polling import lives, said_since
 from lazyllm.jobs.record import Record
 from lazyllm.jobs.status import Status, state_of
 from lazyllm.jobs.sweep import here, runner_alive
@@ -69,20 +68,10 @@ def _missing(record: Record, told: dict[str, Any], seen: Seen) -> Status | None:
     missed = seen.asked - said_since(record, GONE)
     if record.stopping and (not told or missed >= HEEDED):
         return Status.Cancelled
-    if missed < LOST or (told and _lives(record)):
+    if missed < LOST or (told and lives(record, SILENT)):
         return None
     what = "its runner left no last word" if told else "it never ran"
     return _end(record, Status.Failed, f"Ray no longer knows it, and {what}; perhaps the cluster was restarted")
-
-
-def _lives(record: Record) -> bool:
-    """Say whether the job's node has given a sign of life lately, by the clock of the record's own file system."""
-    now = record.folder / "said.json"
-    try:
-        os.utime(now)
-        return now.stat().st_mtime - (record.folder / "alive").stat().st_mtime < SILENT
-    except OSError:
-        return False
 
 
 def _waiting(record: Record, api: Api, seen: Seen) -> Status:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import re
 from typing import Any
 
 from lazyllm.common.log import LOG
-from lazyllm.jobs.polling import said_since
+from lazyllm.jobs.polling import lives, said_since
 from lazyllm.jobs.record import Record
 from lazyllm.jobs.status import Status, state_of
 
@@ -90,21 +89,11 @@ def _gone(record: Record, jobid: str, told: dict[str, Any], lasting: float) -> S
         return None  # another SenseCore, or another user's, knows nothing of it
     if record.stopping and (not told or lasting >= LAG):
         return _end(record, Status.Cancelled, "stopped", jobid)
-    if lasting < LOST or record.age < UNSURE or (told and _lives(record)):
+    if lasting < LOST or record.age < UNSURE or (told and lives(record, SILENT)):
         return None
     if told:
         return _end(record, Status.Cancelled, "deleted on SenseCore, and its runner left no last word")
     return _end(record, Status.Failed, "SenseCore does not have it, and it never ran", jobid)
-
-
-def _lives(record: Record) -> bool:
-    """Say whether the job's node has given a sign of life lately, by the clock of the record's own file system."""
-    now = record.folder / "said.json"
-    try:
-        os.utime(now)
-        return now.stat().st_mtime - (record.folder / "alive").stat().st_mtime < SILENT
-    except OSError:
-        return False
 
 
 def _keep_output(record: Record, text: str) -> None:

@@ -179,6 +179,19 @@ def said_since(record: Record, word: str) -> float:
     return now
 
 
+def lives(record: Record, within: float) -> bool:
+    """Say whether a job's runner, if it is one that touches the file `alive`, did so in the last `within` seconds.
+
+    It is measured by the clock of the record's own file system, where `said_since` has written before.
+    """
+    now = record.folder / "said.json"
+    try:
+        os.utime(now)
+        return now.stat().st_mtime - (record.folder / "alive").stat().st_mtime < within
+    except OSError:
+        return False
+
+
 def last_known(record: Record, said: Status | None = None) -> Status:
     """Return what a scheduler has `said` of a job; if nothing, what is known of it, so that no state goes back.
 
