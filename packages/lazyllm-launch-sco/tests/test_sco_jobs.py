@@ -15,6 +15,7 @@ from lazyllm.errors import JobError, LauncherError
 from lazyllm.jobs import manage
 from lazyllm.jobs.command import Command, Step
 from lazyllm.jobs.status import Status
+from lazyllm_launch_sco.srun import Srun
 
 ALL = pytest.mark.parametrize("generation", ["older", "newer", "acp"], indirect=True)
 ACP_TOO = pytest.mark.parametrize("generation", ["older", pytest.param("acp", marks=pytest.mark.faults)], indirect=True)
@@ -46,6 +47,14 @@ def test_by_its_documented_name(world, make):
     assert job.status is Status.Done and job.output() == "hello\n" and job.ip == "127.0.0.1"
     assert job.jobid.startswith("pt-")
     assert lazyllm.launchers.sco is type(make())
+
+
+@pytest.mark.parametrize("generation", ["older", "newer"], indirect=True)
+def test_a_job_that_begins_right_after_a_look_is_found_by_the_next(make, monkeypatch):
+    monkeypatch.setattr(Srun.find, "__defaults__", (60.0,))
+    job = make().makejob(["true"])
+    make().launch(job)
+    assert job.jobid.startswith("pt-")
 
 
 def test_the_words_of_the_older_generation(world, make):

@@ -251,7 +251,7 @@ def _await_id(backend: Backend, order: Order) -> str:
     record = order.record
     for n in range(TRIES):
         begun = bool(record.status())
-        if found := backend.find(order.name):
+        if found := backend.find(order.name, fresh=0.0):
             return found
         if begun:
             break
