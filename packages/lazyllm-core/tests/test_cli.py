@@ -258,11 +258,11 @@ def test_ps_and_stop_without_jobs(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_terminal_gets_no_control_characters(capsys: pytest.CaptureFixture[str]) -> None:
-    from lazyllm.jobs import record
+    from lazyllm.jobs import recording
     from lazyllm.jobs.status import Status
 
     name, reason = "a\x1b]0;t\x07b", "first\n  \x1b[2Jsecond \u202e"
-    new = record.create(Command.of(["true"]), name=name, launcher="x\x1b", env={}, detached=True, owner=None)
+    new = recording.create(Command.of(["true"]), name=name, launcher="x\x1b", env={}, detached=True, owner=None)
     new.finish(Status.Failed, reason)
     assert run(["ps", "--all"]) == 0
     (_, line) = capsys.readouterr().out.splitlines()

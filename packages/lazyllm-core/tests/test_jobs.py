@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 
 from lazyllm.errors import ConfigError, InputError, JobError, LauncherError
-from lazyllm.jobs import manage, record, runner
+from lazyllm.jobs import manage, record, recording, runner
 from lazyllm.jobs.command import Command, Ref, Service, Step
 from lazyllm.jobs.job import Job
 from lazyllm.jobs.keys import guarded
@@ -108,7 +108,7 @@ def test_other_launchers_take_no_callable(queue):
 def made(name="job", status=None, **facts):
     """Make a record as a launcher does; with `status`, also what its runner would have written."""
     described = {"owner": None, "detached": True, "host": "127.0.0.1", "grace": 1.0, **facts}
-    new = record.create(Command((Step(["true"]),)), name=name, launcher="empty", env={}, **described)
+    new = recording.create(Command((Step(["true"]),)), name=name, launcher="empty", env={}, **described)
     if status:
         base = {"node": os.uname().nodename, "started": time.time(), "runner_pid": None, "runner_created": None}
         runner.write_json(str(new.folder / "status.json"), {**base, **status})
@@ -117,7 +117,7 @@ def made(name="job", status=None, **facts):
 
 def test_a_record_is_private_and_whole(lazyllm_home):
     command = Command((Step(["true"]),), secrets={"K": "v"}, files={"a.json": "{}"}, env={"A": "mine"})
-    new = record.create(command, name="n", launcher="empty", env={"A": "launcher's", "B": "b"})
+    new = recording.create(command, name="n", launcher="empty", env={"A": "launcher's", "B": "b"})
     assert new.data["env"] == {"A": "mine", "B": "b"} and new.data["secrets"] == ["K"]
     assert json.loads((new.folder / "secrets.json").read_text()) == {"K": "v"}
     modes = {p.name: oct(p.stat().st_mode & 0o777) for p in [new.folder, *new.folder.rglob("*")]}
@@ -131,13 +131,13 @@ def test_a_record_is_private_and_whole(lazyllm_home):
 @pytest.mark.parametrize("name", ["../x", "a/b", "", "."])
 def test_file_names_are_plain(name, lazyllm_home):
     with pytest.raises(InputError, match="plain file name"):
-        record.create(Command((Step(["true"]),), files={name: ""}), name="n", launcher="empty", env={})
+        recording.create(Command((Step(["true"]),), files={name: ""}), name="n", launcher="empty", env={})
     assert not (lazyllm_home / "jobs").exists()
 
 
 def test_secrets_stay_out_of_errors():
     with pytest.raises(InputError) as caught:
-        record.create(Command((Step(["true"]),), secrets={"K": "hush\0"}), name="n", launcher="empty", env={})
+        recording.create(Command((Step(["true"]),), secrets={"K": "hush\0"}), name="n", launcher="empty", env={})
     assert "hush" not in str(caught.value)
 
 
@@ -243,7 +243,7 @@ def test_a_job_that_never_began():
     made("lost", owner={"pid": 999999999, "created": "x"}, detached=False)
     (found,) = manage.ps()
     assert (found.state, found.reason) == (Status.Failed, "never started")
-    made("begins", owner=record.owner(), detached=False)
+    made("begins", owner=recording.owner(), detached=False)
     assert manage.find("begins").state is Status.TBSubmitted and len(manage.ps(running=True)) == 1
 
 
@@ -292,7 +292,7 @@ def test_an_empty_home():
 
 def test_the_output_can_be_kept_elsewhere(tmp_path):
     wished = tmp_path / "new folder" / "server.log"
-    made = record.create(Command.of(["true"], log=str(wished)), name="n", launcher="empty", env={})
+    made = recording.create(Command.of(["true"], log=str(wished)), name="n", launcher="empty", env={})
     assert made.log.resolve() == wished
     wished.write_text("a line\n")
     assert made.log.read_text() == "a line\n"
@@ -301,7 +301,7 @@ def test_the_output_can_be_kept_elsewhere(tmp_path):
 def test_a_log_is_named_from_the_jobs_folder(tmp_path):
     (tmp_path / "work").mkdir()
     command = Command.of(["true"], log="logs/x.log", cwd=str(tmp_path / "work"))
-    made = record.create(command, name="n", launcher="empty", env={})
+    made = recording.create(command, name="n", launcher="empty", env={})
     assert made.log.resolve() == tmp_path / "work" / "logs" / "x.log" and made.log.exists()
     assert made.data["log"] == str(made.log.resolve())
 
@@ -311,5 +311,5 @@ def test_a_log_that_cannot_be_written(tmp_path, lazyllm_home, where, why):
     (tmp_path / "file").touch()
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(LauncherError, match=f"output cannot be written to {tmp_path / where}: {why}") as caught:
-        record.create(Command.of(["true"], log=str(tmp_path / where)), name="n", launcher="empty", env={})
+        recording.create(Command.of(["true"], log=str(tmp_path / where)), name="n", launcher="empty", env={})
     assert "LAZYLLM_HOME" not in str(caught.value) and list((lazyllm_home / "jobs").iterdir()) == []

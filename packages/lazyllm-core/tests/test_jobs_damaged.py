@@ -12,7 +12,7 @@ import pytest
 
 from lazyllm.cli import run
 from lazyllm.errors import InputError, JobError, LauncherError
-from lazyllm.jobs import manage, record
+from lazyllm.jobs import manage, recording
 from lazyllm.jobs.command import Command
 from lazyllm.jobs.job import Job
 from lazyllm.jobs.launcher import LazyLLMLaunchersBase
@@ -34,7 +34,7 @@ class _BusyLauncher(LazyLLMLaunchersBase):
 
 def made(status: dict[str, Any] | None = None, leave_out: str = "", **fields: Any) -> Record:
     """Make the record of an ended job; fields replace what job.json and, in `status`, status.json hold."""
-    new = record.create(Command.of(["true"]), name="j", launcher="empty", env={}, owner=None, detached=True)
+    new = recording.create(Command.of(["true"]), name="j", launcher="empty", env={}, owner=None, detached=True)
     data = {**new.data, **fields}
     data.pop(leave_out, None)
     (new.folder / "job.json").write_text(json.dumps(data))
@@ -123,7 +123,7 @@ def test_the_reason_of_a_submission_that_failed_is_one_line() -> None:
 
 def test_many_jobs_of_one_beginning(monkeypatch: pytest.MonkeyPatch) -> None:
     numbers = iter(range(20))
-    monkeypatch.setattr(record, "_new_id", lambda: f"a{next(numbers):07d}")
+    monkeypatch.setattr(recording, "_new_id", lambda: f"a{next(numbers):07d}")
     for _ in range(7):
         made()
     with pytest.raises(InputError, match="begins the ids of several jobs: a0000000, .*, a0000004 and 2 more\\."):

@@ -15,7 +15,7 @@ import pytest
 from lazyllm.cli import run
 from lazyllm.configs import config
 from lazyllm.errors import ConfigError, InputError, JobError, LauncherError
-from lazyllm.jobs import manage, record, runner
+from lazyllm.jobs import manage, record, recording, runner
 from lazyllm.jobs.command import Command, Ref, Service, Step
 from lazyllm.jobs.job import Job
 from lazyllm.jobs.launcher import LazyLLMLaunchersBase
@@ -500,7 +500,7 @@ def test_a_pipe_in_a_records_place_holds_nobody_up(lazyllm_home):
 
 def test_an_unknown_jobs_message_stays_short(lazyllm_home):
     for n in range(100):
-        made = record.create(Command((Step(["true"]),)), name=f"job {n}", launcher="none", env={})
+        made = recording.create(Command((Step(["true"]),)), name=f"job {n}", launcher="none", env={})
         made.finish(Status.Done, "test")
     with pytest.raises(InputError, match=r"There is no job 'quite another'\. No job runs\."):
         manage.find("quite another")

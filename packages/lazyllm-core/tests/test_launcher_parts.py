@@ -7,7 +7,7 @@ import time
 import pytest
 
 from lazyllm.errors import InputError, JobError, LauncherError
-from lazyllm.jobs import checks, record, tools
+from lazyllm.jobs import checks, recording, tools
 from lazyllm.jobs.command import Command, Ref, Step
 from lazyllm.jobs.polling import Poller
 from lazyllm.jobs.tools import Answer, Asking
@@ -104,14 +104,14 @@ def test_a_process_has_one_poller_for_each_key(monkeypatch):
 
 
 def test_a_record_knows_its_age_and_whether_its_submitter_is_dead(lazyllm_home):
-    made = record.create(Command.of(["true"]), name="t", launcher="x", env={})
+    made = recording.create(Command.of(["true"]), name="t", launcher="x", env={})
     assert 0 <= made.age < 60
     made.data["created"] -= 100
     assert made.age >= 100
-    me = record.owner()
-    assert not record.died(me) and not record.died({})
-    assert record.died({**me, "created": "another process"})
-    assert not record.died({**me, "created": "another process", "numbers": "another machine's"})
+    me = recording.owner()
+    assert not recording.died(me) and not recording.died({})
+    assert recording.died({**me, "created": "another process"})
+    assert not recording.died({**me, "created": "another process", "numbers": "another machine's"})
 
 
 def test_a_step_is_called_by_its_name_or_its_program():

@@ -315,6 +315,24 @@ def test_a_runner_that_no_signal_reaches_is_told_by_a_note(tmp_path):
     )
 
 
+def test_a_schedulers_runner_gives_signs_of_life_and_says_who_ended_it(tmp_path):
+    own = f"""
+import runpy, sys
+Runner = runpy.run_path({runner.__file__!r})["Runner"]
+Runner.unasked, Runner.beat = "stopped by the queue", 0.01
+sys.exit(Runner(sys.argv[1]).run())
+"""
+    argv = [*python(own), os.fspath(write_job(tmp_path, python("import time; time.sleep(99)")))]
+    process = subprocess.Popen(argv, stdin=subprocess.DEVNULL)
+    alive = tmp_path / "alive"
+    until(lambda: status(tmp_path).get("pid") and alive.exists())
+    begun = alive.stat().st_mtime_ns
+    until(lambda: alive.stat().st_mtime_ns > begun)
+    process.terminate()
+    process.wait(WAIT)
+    assert (status(tmp_path)["state"], status(tmp_path)["reason"]) == ("Cancelled", "stopped by the queue")
+
+
 def test_what_was_stopped_in_a_queue_never_runs(tmp_path):
     write_job(tmp_path, ["touch", os.fspath(tmp_path / "never")])
     (tmp_path / "stopping").touch()

@@ -9,7 +9,7 @@ import pytest
 
 from lazyllm.configs import config
 from lazyllm.errors import LauncherError
-from lazyllm.jobs import manage, runner
+from lazyllm.jobs import manage, recording, runner
 from lazyllm.jobs import record as records
 from lazyllm.jobs.command import Command, Step
 from lazyllm.jobs.job import Job
@@ -147,7 +147,7 @@ def record(tmp_path, monkeypatch):
     monkeypatch.setenv("LAZYLLM_HOME", str(tmp_path / "home"))
     config.override(mode="normal")
     command = Command((Step(("true",)),))
-    return records.create(command, name="x", launcher="psij", env={}, host=None, detached=True)
+    return recording.create(command, name="x", launcher="psij", env={}, host=None, detached=True)
 
 
 def seen(status, later=0.0):
@@ -223,7 +223,7 @@ def test_a_stopped_job_that_is_forgotten_is_cancelled(record, monkeypatch):
     begun(record)
     record.ask_to_end()
     assert judged(record, "pbs", None, 100) is Status.Cancelled
-    other = records.create(Command((Step(("true",)),)), name="y", launcher="psij", env={}, host=None, detached=True)
+    other = recording.create(Command((Step(("true",)),)), name="y", launcher="psij", env={}, host=None, detached=True)
     other.ask_to_end()
     assert judge(other, "pbs", "2.s", seen(None)) is Status.Cancelled  # it has not begun, and never will
 
@@ -303,7 +303,7 @@ def test_a_submission_that_died(record, monkeypatch):
 
 def submitted_by_a_dead_process(record, name):
     unsent.begin(record, name)
-    who = {**records.owner(), "created": "another process"}
+    who = {**recording.owner(), "created": "another process"}
     runner.write_json(str(record.folder / unsent.NOTE), {"executor": name, "submitter": who})
 
 
@@ -323,7 +323,7 @@ def test_a_job_whose_submitter_was_killed_is_stopped(record, name, end):
 
 def test_a_job_that_was_submitted_elsewhere_is_stopped_after_a_minute(record):
     unsent.begin(record, "pbs")
-    who = {**records.owner(), "numbers": "another machine's"}
+    who = {**recording.owner(), "numbers": "another machine's"}
     runner.write_json(str(record.folder / unsent.NOTE), {"executor": "pbs", "submitter": who})
     assert not unsent.given_up(record)
     record.data["created"] -= 61

@@ -6,7 +6,7 @@ import signal
 import pytest
 
 from lazyllm.jobs.command import Command
-from lazyllm.jobs.record import create
+from lazyllm.jobs.recording import create
 from lazyllm.jobs.runner import write_json
 from lazyllm_launch_sco.node import lead, worker
 

@@ -9,7 +9,7 @@ import pytest
 
 from lazyllm.errors import LauncherError
 from lazyllm.jobs.command import Command
-from lazyllm.jobs.record import create
+from lazyllm.jobs.recording import create
 from lazyllm.jobs.runner import write_json
 from lazyllm.jobs.status import Status
 from lazyllm.jobs.tools import Answer

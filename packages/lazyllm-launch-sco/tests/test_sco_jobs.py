@@ -202,13 +202,14 @@ def test_a_queued_job_is_stopped(world, make, until):
 
 
 @ACP_TOO
-def test_the_record_is_kept_if_that_is_wished(world, make, monkeypatch, caplog):
+def test_the_record_is_kept_if_that_is_wished(world, make, monkeypatch, caplog, until):
     monkeypatch.setattr(lazyllm.LOG, "propagate", True)
     monkeypatch.setenv("LAZYLLM_SCO_KEEP_RECORD", "true")
     caplog.set_level(logging.INFO)
     job = make(sync=False).makejob(["sleep", "60"])
     job.start()
     job.wait_ready(20)
+    until((job.record.folder / "alive").exists)
     job.stop()
     assert job.status is Status.Cancelled
     by_hand = (

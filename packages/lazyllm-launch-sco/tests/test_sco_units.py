@@ -13,7 +13,7 @@ from lazyllm.jobs.command import Command, Ref, Service, Step
 from lazyllm.jobs.function import call_of
 from lazyllm.jobs.naming import text_of
 from lazyllm.jobs.polling import last_known
-from lazyllm.jobs.record import create, owner
+from lazyllm.jobs.recording import create, owner
 from lazyllm.jobs.runner import write_json
 from lazyllm.jobs.status import Status
 from lazyllm.jobs.tools import Answer

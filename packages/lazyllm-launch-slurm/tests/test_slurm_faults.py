@@ -10,8 +10,7 @@ import time
 import pytest
 
 from lazyllm.errors import JobError, LauncherError
-from lazyllm.jobs import manage, runner
-from lazyllm.jobs import record as records
+from lazyllm.jobs import manage, recording, runner
 from lazyllm.jobs.command import Command, Step
 from lazyllm.jobs.polling import Poller
 from lazyllm.jobs.status import JobTimeoutError, Status
@@ -253,7 +252,7 @@ def log(tmp_path, monkeypatch):
 @pytest.mark.parametrize("number", [1, 50])
 def test_queries_do_not_grow_with_forgotten_jobs(log, number):
     for n in range(number):
-        made = records.create(Command.of(["true"]), name="t", launcher="slurm", env={}, owner=None, notify=False)
+        made = recording.create(Command.of(["true"]), name="t", launcher="slurm", env={}, owner=None, notify=False)
         made.submitted(str(700_000 + n))
         runner.write_json(str(made.folder / "status.json"), {"state": "Running", "node": "slurm/n1"})
     cold()

@@ -6,8 +6,7 @@ import time
 
 import pytest
 
-from lazyllm.jobs import record as records
-from lazyllm.jobs import runner
+from lazyllm.jobs import recording, runner
 from lazyllm.jobs.command import Command
 from lazyllm.jobs.runner import write_json
 from lazyllm.jobs.status import Status
@@ -25,7 +24,7 @@ HEADS = ("JOBID", "STATE", "EXIT_CODE", "REASON", "END_TIME", "NAME")
 
 @pytest.fixture
 def record():
-    made = records.create(Command.of(["true"]), name="t", launcher="slurm", env={}, owner=None, notify=False)
+    made = recording.create(Command.of(["true"]), name="t", launcher="slurm", env={}, owner=None, notify=False)
     made.submitted("12")
     return made
 

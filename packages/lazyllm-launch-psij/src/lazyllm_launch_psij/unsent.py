@@ -6,7 +6,8 @@ import json
 from typing import Any
 
 from lazyllm.jobs import runner
-from lazyllm.jobs.record import Record, died, owner
+from lazyllm.jobs.record import Record
+from lazyllm.jobs.recording import died, owner
 from lazyllm.jobs.status import Status, state_of
 from lazyllm.jobs.sweep import gone, here, processes_of, sweep
 

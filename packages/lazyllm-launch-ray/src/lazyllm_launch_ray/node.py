@@ -4,14 +4,13 @@ If Ray's process for a job dies, all that it started directly is killed. So the 
 own: it hears of that, says so, and ends its programs in order.
 """
 
-# ruff: noqa: PTH118, PTH120, PTH123
+# ruff: noqa: PTH120
 
 from __future__ import annotations
 
 import os
 import signal
 import sys
-import time
 
 try:
     from lazyllm.jobs import runner
@@ -22,24 +21,20 @@ except ImportError:  # on the node there is the file alone
     del sys.path[0]
 
 
-TYPE_CHECKING = False  # typing costs milliseconds at run time
-if TYPE_CHECKING:
-    from typing import Any
-
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-BEAT = 20.0
-"""Seconds between two signs of life, which are a file's time."""
 DIED = "Ray's own process for it was killed: its head or its node went down"
 
 
 class NodeRunner(runner.Runner):
     """One job, under the process `parent`, which Ray has started; 0 if it is that itself."""
 
+    unasked = "stopped in Ray"
+    beat = 20.0
+
     def __init__(self, folder: str, parent: int) -> None:
         super().__init__(folder)
         self.parent = parent
         self.heard = set()  # type: set[object]
-        self.beaten = float("-inf")
 
     def prepare(self) -> None:
         super().prepare()
@@ -51,30 +46,9 @@ class NodeRunner(runner.Runner):
         self.terms = len(self.heard)
 
     def check(self) -> None:
-        if time.monotonic() - self.beaten > BEAT:
-            self.beaten = time.monotonic()
-            self.beat()
         if self.parent and os.getppid() != self.parent and not self.unwanted():
             raise runner.Ended(DIED)
         super().check()
-
-    def beat(self) -> None:
-        """Give a sign of life: whoever asks another cluster hears that there is no such job."""
-        path = os.path.join(self.folder, "alive")
-        try:
-            with open(path, "ab"):
-                os.utime(path)
-        except OSError:
-            pass  # a network drive may falter
-
-    def step(self, step: dict[str, Any], name: str, last: bool) -> None:
-        """Run a step. Where nobody asked for the job's end, it is Ray that did."""
-        try:
-            super().step(step, name, last)
-        except runner.Ended as end:
-            if end.facts["reason"] == "stopped" and not self.unwanted():
-                end.facts["reason"] = "stopped in Ray"
-            raise
 
 
 def below(folder: str, parent: int) -> int:

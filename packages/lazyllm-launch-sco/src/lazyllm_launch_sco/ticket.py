@@ -13,7 +13,8 @@ from typing import Any
 
 from lazyllm.configs import config
 from lazyllm.jobs import runner
-from lazyllm.jobs.record import Record, died, owner
+from lazyllm.jobs.record import Record
+from lazyllm.jobs.recording import died, owner
 
 FILE = "sco.json"
 PREFIX = "s_flag_"

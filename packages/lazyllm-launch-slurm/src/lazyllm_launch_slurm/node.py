@@ -13,7 +13,6 @@ import os
 import re
 import signal
 import sys
-import time
 
 try:
     from lazyllm.jobs import runner
@@ -24,9 +23,6 @@ except ImportError:  # on the node there are the files alone
     from ends import ENDS  # type: ignore[no-redef,import-not-found]
 
     del sys.path[:2]
-
-BEAT = 15.0
-"""Seconds between two signs of life."""
 
 
 TYPE_CHECKING = False  # typing costs milliseconds at run time
@@ -45,12 +41,13 @@ class Requeued(BaseException):
 class NodeRunner(runner.Runner):
     """One job, as Slurm's batch step."""
 
+    beat = 15.0
+
     def __init__(self, folder: str) -> None:
         self.node = os.environ.get("SLURMD_NODENAME") or os.uname().nodename
         super().__init__(folder)
         self.number = os.environ.get("SLURM_JOB_ID", "")
         self.ending = False
-        self.beaten = float("-inf")
         # a name that no machine has: whether this runner lives is the scheduler's to say, a requeued one comes back
         self.status.update(node="slurm/" + self.node, machine=os.uname().nodename)
 
@@ -84,19 +81,6 @@ class NodeRunner(runner.Runner):
         """Write status.json, and take the record back if it was closed because this job seemed lost."""
         take_back(self.folder)
         super().say(**changes)
-
-    def sleep(self, seconds: float) -> None:
-        """Sleep, and give a sign of life now and then."""
-        now = time.monotonic()
-        if now - self.beaten > BEAT:
-            self.beaten = now
-            path = os.path.join(self.folder, "alive")
-            try:
-                with open(path, "ab"):
-                    os.utime(path)
-            except OSError:
-                pass  # a network drive may falter: the next one follows
-        super().sleep(seconds)
 
     def reap(self) -> None:
         """Take the ends of children. Slurm's signal goes to them too: if one dies first, it did not fail by itself."""

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from ..common.log import LOG
 from ..errors import InputError, JobError, LauncherError, LazyLLMError
-from . import record as records
-from . import runner
+from . import recording, runner
 from .command import Command
 from .keys import guarded
 from .naming import name_of, text_of
@@ -103,7 +102,7 @@ class Job(JobView):
         planned = copy(self)
         detached = self.detach or not self.launcher.owned
         grace = max(self.launcher.grace, self.command.grace)
-        planned.record = records.planned(self.command, detached=detached, grace=grace)
+        planned.record = recording.planned(self.command, detached=detached, grace=grace)
         try:
             with _wrapped(f"launchers.{self.launcher.short_name()} cannot tell how it would submit job {self.name!r}"):
                 return self.launcher.submission(planned)
@@ -133,12 +132,12 @@ class Job(JobView):
         host = command.host or launcher.host
         command = self.command = guarded(command, host)
         try:
-            self.record = records.create(
+            self.record = recording.create(
                 command,
                 name=self.name,
                 launcher=launcher.short_name(),
                 env=variables,
-                owner=records.owner() if owned else None,
+                owner=recording.owner() if owned else None,
                 detached=not owned,
                 host=host,
                 grace=max(launcher.grace, command.grace),

@@ -306,6 +306,11 @@ class Ended(Exception):
 class Runner:
     """One job, from its record to its end."""
 
+    unasked = "stopped"
+    """Why a job ends that is told to, where nobody noted that wish in its folder: under a scheduler it was that."""
+    beat = 0.0
+    """Seconds between two signs of life, which are a file's time, for whoever cannot see this process; 0 for none."""
+
     def __init__(self, folder: str) -> None:
         self.folder = folder
         with open(os.path.join(folder, "job.json")) as file:
@@ -316,6 +321,7 @@ class Runner:
         self.begun = time.monotonic()
         self.grace = float(self.job.get("grace", 5))
         self.log = os.open(os.path.join(folder, "output.log"), os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
+        self.beaten = -math.inf
         self.terms = 0  # how often this runner was told to stop, by signals
         self.near = bool(self.job.get("notify"))  # its launcher is on this machine, so signals reach this runner
         self.pid, self.code = 0, None  # type: tuple[int, int | None]
@@ -335,7 +341,7 @@ class Runner:
         name = ""
         try:
             if self.unwanted():
-                raise Ended("stopped", "Cancelled")  # while it waited in a queue
+                raise self.stopped()  # while it waited in a queue
             self.reserve()
             if self.job.get("returns"):
                 remove(os.path.join(self.folder, RESULT))  # of a run before the job was put back into the queue
@@ -490,7 +496,7 @@ class Runner:
                 raise Ended("not ready within %g s (%s)" % (service["timeout"], self.answer or "no answer"))
             self.sleep(min(0.5 if self.owner else 60, limit - time.monotonic() if limit else 60))
         if self.code and (self.terms or self.unwanted()):
-            raise Ended("stopped", "Cancelled")  # whoever cancels may signal all of a job's processes at once
+            raise self.stopped()  # whoever cancels may signal all of a job's processes at once
         if os.WIFSIGNALED(self.code):
             number = os.WTERMSIG(self.code)
             what = signal.Signals(number).name if number in set(signal.Signals) else "signal %d" % number
@@ -578,10 +584,13 @@ class Runner:
         if self.left() <= 0:
             raise self.timed_out()
         if self.terms or (not self.near and self.unwanted()):
-            raise Ended("stopped", "Cancelled")
+            raise self.stopped()
         owner = self.owner
         if owner and os.getppid() != owner["pid"] and token(owner["pid"]) != owner.get("created", 0):
             self.lost()
+
+    def stopped(self) -> Ended:
+        return Ended("stopped" if self.unwanted() else self.unasked, "Cancelled")
 
     def lost(self) -> None:
         self.owner, self.line, self.grace = None, False, min(self.grace, 1.0)
@@ -610,6 +619,9 @@ class Runner:
 
     def sleep(self, seconds: float) -> None:
         """Sleep until a signal, a child's end, the service's answer, the owner's death or the time is over."""
+        if self.beat and time.monotonic() - self.beaten > self.beat:
+            self.beaten = time.monotonic()
+            self.give_sign()
         if self.left() > 0:
             seconds = min(seconds, self.left())
         seconds = seconds if self.near else min(seconds, 1.0)
@@ -618,6 +630,14 @@ class Runner:
             os.read(self.wake, 4096)
         if 0 in ready and not os.read(0, 4096):
             self.lost()
+
+    def give_sign(self) -> None:
+        path = os.path.join(self.folder, "alive")
+        try:
+            with open(path, "ab"):
+                os.utime(path)
+        except OSError:
+            pass  # a network drive may falter: the next one follows
 
     def probe(self, service: dict[str, Any]) -> None:
         import socket

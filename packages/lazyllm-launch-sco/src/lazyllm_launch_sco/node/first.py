@@ -20,28 +20,17 @@ except ImportError:  # on the node there is the file alone
     del sys.path[0]
 
 
-TYPE_CHECKING = False  # typing costs milliseconds at run time
-if TYPE_CHECKING:
-    from typing import Any
-
-
 class NodeRunner(runner.Runner):
     """One job, in a container of SenseCore's."""
+
+    unasked = "stopped on SenseCore"
+    beat = 20.0
 
     def __init__(self, folder: str) -> None:
         super().__init__(folder)
         name = os.uname().nodename
         # a name that no machine has: whether this runner lives is SenseCore's to say, which may start it anew
         self.status.update(node="sco/" + name, machine=name)
-
-    def step(self, step: dict[str, Any], name: str, last: bool) -> None:
-        """Run a step. Where nobody asked for the job's end, it is SenseCore that did."""
-        try:
-            super().step(step, name, last)
-        except runner.Ended as end:
-            if end.facts["reason"] == "stopped" and not self.unwanted():
-                end.facts["reason"] = "stopped on SenseCore"
-            raise
 
 
 if __name__ == "__main__":

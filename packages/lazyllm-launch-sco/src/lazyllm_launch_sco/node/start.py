@@ -15,12 +15,9 @@ import select
 import signal
 import subprocess
 import sys
-import time
 
 LOOK = 0.5
 """Seconds between two looks at the wish to end the job, which is a file in its folder."""
-BEAT = 20.0
-"""Seconds between two signs of life, which are a file's time."""
 
 
 def environment(told: dict, environ: dict[str, str]) -> None:  # type: ignore[type-arg]
@@ -52,18 +49,8 @@ def wished(folder: str) -> int:
     return 2 if os.path.exists(os.path.join(folder, "sco-kill")) else 1
 
 
-def beat(folder: str) -> None:
-    """Give a sign of life: whoever asks at the wrong place hears that there is no such job."""
-    path = os.path.join(folder, "alive")
-    try:
-        with open(path, "ab"):
-            os.utime(path)
-    except OSError:
-        pass  # a network drive may falter
-
-
-def watch(argv: list[str], folder: str, first: bool = False) -> int:
-    """Run `argv` to its end and return its exit code; the `first` node gives signs of life."""
+def watch(argv: list[str], folder: str) -> int:
+    """Run `argv` to its end and return its exit code."""
     reader, writer = os.pipe()
     for end in (reader, writer):
         os.set_blocking(end, False)
@@ -73,11 +60,8 @@ def watch(argv: list[str], folder: str, first: bool = False) -> int:
         signal.signal(number, lambda number, _: heard.append(number))
     signal.signal(signal.SIGCHLD, lambda *_: None)
     child = subprocess.Popen(argv, stdin=subprocess.DEVNULL)
-    told, last = 0, float("-inf")
+    told = 0
     while child.poll() is None:
-        if first and time.monotonic() - last > BEAT:
-            last = time.monotonic()
-            beat(folder)
         wish = max(wished(folder), min(len(heard), 1))
         while told < wish:
             told += 1
@@ -98,7 +82,7 @@ def main(argv: list[str]) -> int:
         return watch([sys.executable, "-I", "-S", worker, folder], folder)
     print("LAZYLLMIP %s" % address(folder, runner), flush=True)
     beside = os.path.join(os.path.dirname(os.path.abspath(__file__)), "first.py")
-    return watch([*argv[:-2], beside, *argv[-2:]], folder, first=True)
+    return watch([*argv[:-2], beside, *argv[-2:]], folder)
 
 
 if __name__ == "__main__":
