@@ -45,6 +45,34 @@ def make_tokenizer():
     )
 
 
+def train(model, tokenizer, known: list[tuple[str, str]], steps: int, rate: float, sure: float = 1.0) -> None:
+    """Teach `model` texts and what follows them, until each token is `sure` to come, or `steps` are over."""
+    import torch
+
+    rows, masks = [], []
+    for text, answer in known:
+        prompt, rest = tokenizer(text)["input_ids"], tokenizer(answer + "<|end|>")["input_ids"]
+        rows.append(prompt + rest)
+        masks.append([-100] * len(prompt) + rest)
+    width = max(map(len, rows))
+    ids = torch.tensor([r + [0] * (width - len(r)) for r in rows])
+    labels = torch.tensor([m + [-100] * (width - len(m)) for m in masks])
+    optimizer = torch.optim.AdamW(model.parameters(), lr=rate)
+    for _ in range(steps):
+        out = model(input_ids=ids, labels=labels)
+        chances = out.logits[:, :-1].softmax(-1).gather(2, ids[:, 1:, None])[..., 0]
+        if chances[labels[:, 1:] >= 0].min() > sure:
+            break
+        optimizer.zero_grad()
+        out.loss.backward()
+        optimizer.step()
+
+
+@pytest.fixture(scope="session", name="train")
+def _train():
+    return train
+
+
 def make_model(folder: Path, steps: int = 60, **changes) -> Path:
     """Write a model of 0.9 M parameters into `folder`; `steps` of training make it say LEARNT."""
     import torch
@@ -60,25 +88,12 @@ def make_model(folder: Path, steps: int = 60, **changes) -> Path:
         pad_token_id=tokenizer.pad_token_id, bos_token_id=None, **(shape | changes),
     )  # fmt: skip
     model = LlamaForCausalLM(config)
-    if steps:
-        rows, masks = [], []
-        for question, answer in LEARNT.items():
-            asked = tokenizer.apply_chat_template(
-                [{"role": "user", "content": question}], tokenize=False, add_generation_prompt=True
-            )
-            prompt = tokenizer(asked)["input_ids"]
-            rest = tokenizer(answer + "<|end|>")["input_ids"]
-            rows.append(prompt + rest)
-            masks.append([-100] * len(prompt) + rest)
-        width = max(map(len, rows))
-        ids = torch.tensor([r + [0] * (width - len(r)) for r in rows])
-        labels = torch.tensor([m + [-100] * (width - len(m)) for m in masks])
-        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
-        for _ in range(steps):
-            loss = model(input_ids=ids, labels=labels).loss
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
+    asked = {question: [{"role": "user", "content": question}] for question in LEARNT}
+    known = [
+        (tokenizer.apply_chat_template(asked[question], tokenize=False, add_generation_prompt=True), answer)
+        for question, answer in LEARNT.items()
+    ]
+    train(model, tokenizer, known, steps, rate=1e-3)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return Path(folder)

@@ -75,7 +75,7 @@ def make_tokenizer():
 
 
 @pytest.fixture(scope="module")
-def folders(tmp_path_factory):
+def folders(tmp_path_factory, train):
     """Folders of one trained model with two templates, the Hermes family's and Mistral's."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
@@ -89,27 +89,14 @@ def folders(tmp_path_factory):
         num_attention_heads=4, num_key_value_heads=2, intermediate_size=192,
     )  # fmt: skip
     model = LlamaForCausalLM(config)
-    rows, masks = [], []
+    known = []
     for template, messages, shown, answer in LEARNT:
+        tools = [WEATHER] if shown else None
         asked = tokenizer.apply_chat_template(
-            messages, tools=[WEATHER] if shown else None, chat_template=template, tokenize=False,
-            add_generation_prompt=True,
-        )  # fmt: skip
-        prompt, rest = tokenizer(asked)["input_ids"], tokenizer(answer + "<|end|>")["input_ids"]
-        rows.append(prompt + rest)
-        masks.append([-100] * len(prompt) + rest)
-    width = max(map(len, rows))
-    ids = torch.tensor([r + [0] * (width - len(r)) for r in rows])
-    labels = torch.tensor([m + [-100] * (width - len(m)) for m in masks])
-    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
-    for _ in range(300):
-        out = model(input_ids=ids, labels=labels)
-        chances = out.logits[:, :-1].softmax(-1).gather(2, ids[:, 1:, None])[..., 0]
-        if chances[labels[:, 1:] >= 0].min() > 0.8:
-            break
-        optimizer.zero_grad()
-        out.loss.backward()
-        optimizer.step()
+            messages, tools=tools, chat_template=template, tokenize=False, add_generation_prompt=True
+        )
+        known.append((asked, answer))
+    train(model, tokenizer, known, steps=300, rate=3e-3, sure=0.8)
     made = tmp_path_factory.mktemp("models")
     for name, template in (("hermes", HERMES), ("mistral", MISTRAL)):
         tokenizer.chat_template = template
