@@ -15,7 +15,7 @@ from lazyllm.components import LazyLLMDeployBase, LazyLLMFinetuneBase
 from lazyllm.components.core import component_register
 from lazyllm.components.paths import placed_below_root
 from lazyllm.errors import InputError, JobError, ModelError
-from lazyllm.jobs.command import Command, Step
+from lazyllm.jobs.command import Command, Ref, Step
 from lazyllm.registry import find_group
 
 
@@ -174,6 +174,22 @@ def test_functions_may_give_commands_in_short(base: Path, tmp_path: Path, kind: 
         made = getattr(find_group(group), name)
         component = made() if group == "deploy" else made(base, tmp_path / "out")
         assert "hi" in component.makejob("data").command.show()
+
+
+def test_an_engine_that_serves_nothing_is_refused_before_it_starts(base: Path) -> None:
+    class _Mute(LazyLLMDeployBase):
+        def cmd(self, finetuned_model: Any = None, base_model: Any = None) -> Any:
+            return ["sleep", "60"]
+
+    engine = _Mute()
+    with pytest.raises(InputError, match="made a command that serves nothing"):
+        engine(base)
+    assert engine.job is not None and engine.job.record is None
+
+
+def test_a_reference_of_no_kind_is_refused() -> None:
+    with pytest.raises(InputError, match="expected 'port', 'host' or 'file'"):
+        Command((Step(("true", Ref("prot", "port"))),))  # type: ignore[arg-type]
 
 
 def test_an_engine_falls_back_to_the_base_model_and_says_so(base: Path, tmp_path: Path, warnings: list[str]) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from lazyllm.common.log import LOG
-from lazyllm.configs import Config, Mode
+from lazyllm.configs import Config, Key, Mode
 from lazyllm.errors import ConfigError
 
 
@@ -114,6 +114,34 @@ def test_keys_are_added_once(config: Config, monkeypatch: pytest.MonkeyPatch) ->
         config.add("other", int, "x")
     with pytest.raises(ConfigError, match=r"my\.key.*True.*int"):
         config["my.key"] = True
+
+
+@pytest.mark.parametrize(
+    ("key", "words"),
+    [
+        (Key("My.Key", str, "", ""), "without capital letters"),
+        (Key("mine", "int", 3, ""), "not 'int'"),  # type: ignore[arg-type]
+        (Key("mine", list, None, ""), "another class that text makes"),
+        (Key("mine", str, "", "", env="MINE"), "a tuple of names, not 'MINE'"),  # type: ignore[arg-type]
+    ],
+)
+def test_a_key_that_could_not_be_read_is_refused(config: Config, key: Key, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        config._add_key(key)
+    assert key.name not in repr(config)
+
+
+def test_what_others_set_meanwhile_stays(config: Config) -> None:
+    config["gpu_type"] = "A100"
+    with config.override(gpu_type="H200", partition="mine"):
+        config["launcher"] = "slurm"
+    assert (config["gpu_type"], config["launcher"], config.setting("partition").source) == ("A100", "slurm", "default")
+
+
+def test_a_home_of_nobody_is_refused(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAZYLLM_HOME", "~nobody-here/x")
+    with pytest.raises(ConfigError, match="no such home folder(.|\n)*LAZYLLM_HOME"):
+        _ = config.home
 
 
 def test_secrets_do_not_show(config: Config) -> None:

@@ -10,13 +10,13 @@ from dataclasses import replace
 
 import pytest
 
-from lazyllm.errors import ConfigError, InputError, JobError, LauncherError
+from lazyllm.errors import ConfigError, InputError, JobError, JobTimeoutError, LauncherError
 from lazyllm.jobs import manage, record, recording, runner
 from lazyllm.jobs.command import Command, Ref, Service, Step
 from lazyllm.jobs.job import Job
 from lazyllm.jobs.keys import guarded
 from lazyllm.jobs.launcher import LazyLLMLaunchersBase
-from lazyllm.jobs.status import JobTimeoutError, Status
+from lazyllm.jobs.status import Status
 
 
 class _QueueLauncher(LazyLLMLaunchersBase):

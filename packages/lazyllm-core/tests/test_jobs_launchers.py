@@ -14,12 +14,13 @@ import pytest
 
 from lazyllm.cli import run
 from lazyllm.configs import config
-from lazyllm.errors import ConfigError, InputError, JobError, LauncherError
+from lazyllm.errors import ConfigError, InputError, JobError, LauncherError, UnknownNameError
 from lazyllm.jobs import manage, record, recording, runner
 from lazyllm.jobs.command import Command, Ref, Service, Step
 from lazyllm.jobs.job import Job
 from lazyllm.jobs.launcher import LazyLLMLaunchersBase
 from lazyllm.jobs.status import Status
+from lazyllm.jobs.sweep import processes_of, signal_runner
 from lazyllm.launcher import RemoteLauncher, resolve_launcher
 
 
@@ -126,6 +127,11 @@ def test_the_configured_launcher_gets_what_it_takes():
         with pytest.raises(InputError, match=r"no argument 'queu'. Did you mean 'queue'\?"):
             RemoteLauncher(queu="x")
     with config.override(launcher="remote"), pytest.raises(ConfigError, match="stands for whatever"):
+        RemoteLauncher()
+    with (
+        config.override(launcher="traylik"),
+        pytest.raises(UnknownNameError, match=r"'launcher', 'traylik' \(from code\): .*mean 'traylike'"),
+    ):
         RemoteLauncher()
 
 
@@ -388,6 +394,54 @@ def test_stop_without_the_launcher(orphan):
     assert runner.token(runs.status()["pid"]) is None
     told = manage.stop(waits.id)
     assert (told.state, told.reason) == (Status.Failed, "its launcher vanished is not installed")
+
+
+def test_a_followed_output_ends_where_only_the_scheduler_knows_the_end(tray):
+    job = tray.makejob(["true"])
+    tray.launch(job)
+    ender = threading.Timer(0.5, tray.state.update, [{job.jobid: Status.Failed}])
+    ender.start()
+    assert list(manage.logs(job.id, follow=True)) == [] and manage.info(job.record).state is Status.Failed
+
+
+def test_reap_ends_what_an_ended_job_of_a_scheduler_left_on_this_machine(tray):
+    job = tray.makejob(["sh", "-c", "setsid sleep 300 & sleep 300"])
+    tray.launch(job)
+    tray.go(job)
+    job.wait_ready(20)
+    told = job.details()
+    os.kill(told["runner_pid"], signal.SIGKILL)
+    path = job.record.folder / "status.json"
+    runner.write_json(str(path), {**told, "node": "tray/n1"})  # that it is here is only the scheduler's to know
+    assert manage.reap() == []  # which says that it runs
+    tray.state[job.jobid] = Status.Failed
+    (report,) = manage.reap()
+    assert (report.id, report.left) == (job.id, []) and report.pids and not processes_of(job.record, {})
+
+
+def test_reap_ends_a_job_whose_record_was_removed(tray):
+    job = tray.makejob(["sleep", "300"], detach=True)
+    tray.launch(job)
+    tray.go(job)
+    job.wait_ready(20)
+    told = job.details()
+    runner.remove(str(job.record.folder))
+    (report,) = manage.reap()
+    assert (report.id, report.reason, report.left) == (job.id, "its record was removed", [])
+    assert {told["runner_pid"], told["pid"]} <= {*report.pids} and not processes_of(job.record, {})
+
+
+def test_a_runner_that_was_stopped_hears_of_the_end_all_the_same(tray):
+    job = tray.makejob(["sleep", "300"])
+    tray.launch(job)
+    tray.go(job)
+    job.wait_ready(20)
+    os.kill(job.details()["runner_pid"], signal.SIGSTOP)
+    assert signal_runner(job.details(), force=False)
+    deadline = time.monotonic() + 20
+    while not job.status.ended and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert job.status is Status.Cancelled
 
 
 def test_reap_without_the_launcher(orphan):

@@ -1,5 +1,6 @@
 """Following a log, and showing it."""
 
+import errno
 import logging
 import sys
 
@@ -168,3 +169,37 @@ def test_a_bar_on_a_terminal(monkeypatch, shown):
     text = terminal.getvalue()
     assert "job train" in text and "10/10" in text and "loss=0.4" in text and "job: [not markup] a line" in text
     assert shown() == []
+
+
+def test_a_terminal_that_goes_away_ends_what_is_shown_and_nothing_else(monkeypatch, shown):
+    import io
+
+    class Terminal(io.StringIO):
+        gone = False
+
+        def isatty(self):
+            return True
+
+        def write(self, text):
+            if self.gone:
+                raise OSError(errno.EIO, "Input/output error")
+            return super().write(text)
+
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    view = display.Display("job")
+    view.line("[progress] train 1/10 [/data/no-markup.json]")
+    assert "[/data/no-markup.json]" in terminal.getvalue() and "1/10" in terminal.getvalue()
+    terminal.gone = True
+    view.line("a line")
+    view.line("[progress] train 2/10")
+    view.close()
+
+
+def test_no_stderr_at_all(monkeypatch, shown):
+    monkeypatch.setattr(sys, "stderr", None)
+    view = display.Display("job")
+    view.line("[progress] train 1/2")
+    view.close()
+    assert shown() == ["job: [progress] train 1/2"]

@@ -6,10 +6,10 @@ import logging
 import pytest
 
 from lazyllm.cli import run
-from lazyllm.errors import LauncherError
+from lazyllm.errors import JobTimeoutError, LauncherError
 from lazyllm.jobs import manage, watch
 from lazyllm.jobs.launcher import LazyLLMLaunchersBase
-from lazyllm.jobs.status import JobTimeoutError, Status
+from lazyllm.jobs.status import Status
 
 
 class RacklikeLauncher(LazyLLMLaunchersBase):

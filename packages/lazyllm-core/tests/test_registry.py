@@ -231,6 +231,24 @@ def test_two_plugins_with_one_name_are_both_named(installed: Any) -> None:
         _ = lazyllm.deploy.same
 
 
+def test_one_class_name_under_two_names_means_neither(installed: Any) -> None:
+    installed(fake_entry("deploy", "one", "a:Q", "dist-a"), fake_entry("deploy", "other", "b:Q", "dist-b"))
+    with pytest.raises(PluginConflictError, match=r"deploy.q may mean deploy.one \(dist-a\) or deploy.other \(dist-b\)"):
+        _ = lazyllm.deploy.q
+
+
+def test_a_launcher_goes_by_its_entry_points_name(installed: Any) -> None:
+    class _QLauncher(lazyllm.launcher.LazyLLMLaunchersBase):
+        submit = query = cancel = None  # type: ignore[assignment]
+
+    package = _QLauncher.__module__.partition(".")[0]
+    installed(
+        fake_entry("launchers", "theirs", "elsewhere:_QLauncher", "dist-a"),
+        fake_entry("launchers", "plain", f"{package}.x:_QLauncher", "dist-b"),
+    )
+    assert _QLauncher.short_name() == "plain"
+
+
 def test_a_broken_plugin_is_named_and_harms_no_other(installed: Any) -> None:
     installed(
         fake_entry("formatters", "broken", "no_such_module_here:X", "dist-broken"),
@@ -275,15 +293,22 @@ def test_faults_of_configuration_keys_are_listed(installed: Any, monkeypatch: py
         raise RuntimeError("boom hook")
 
     keys = [Key("mode", str, "", "mine"), Key("zmine", int, 3, "mine too")]
-    for name, hook in {"fails": boom, "takes_mode": lambda: keys}.items():
+
+    def leave() -> list[Key]:
+        sys.exit(3)
+
+    hooks = {"fails": boom, "takes_mode": lambda: keys, "leaves": leave}
+    for name, hook in hooks.items():
         monkeypatch.setitem(sys.modules, name, SimpleNamespace(lazyllm_config_keys=hookimpl(hook)))
-    installed(*(fake_entry("plugins", name, name, f"dist-{name}") for name in ("fails", "takes_mode")))
+    installed(*(fake_entry("plugins", name, name, f"dist-{name}") for name in hooks))
     monkeypatch.setattr(plugins, "all_entries", entries.all_entries)
     monkeypatch.setattr(plugins, "hooks", plugins.hooks.__wrapped__)
     monkeypatch.setattr(plugins, "config", config := configs.Config())
     faults = {report.distribution: " ".join(report.faults) for report in plugins.report()}
     assert "its lazyllm_config_keys fails with RuntimeError: boom hook" in faults["dist-fails"]
-    assert "'mode' is there already, with another type and default and desc" in faults["dist-takes_mode"]
+    told = faults["dist-takes_mode"]
+    assert "'mode' is there already, with another type and default and desc" in told and "added by lazyllm-core" in told
+    assert "fails with SystemExit: 3" in faults["dist-leaves"]
     assert config["zmine"] == 3
 
 

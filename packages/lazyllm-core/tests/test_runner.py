@@ -164,8 +164,10 @@ def test_ports_are_reserved_until_the_end(tmp_path):
         found = [until(lambda f=f: (status(f).get("address") or {}).get("ports")) for f in folders]
         ports = [port for each in found for port in each.values()]
         assert len(set(ports)) == 8 and all(20000 <= port < 32768 for port in ports)
+        told = json.loads((folders[0] / "job.json").read_text())
         refused = run(tmp_path / "x", ["true"], ports={"a": ports[0]})
-        assert f"port {ports[0]} is taken on 127.0.0.1 (by PID {processes[0].pid} " in refused["reason"]
+        assert f"port {ports[0]} is taken on 127.0.0.1 (by job {told['id']})" in refused["reason"]
+        assert refused["hint"].startswith(f"lazyllm stop {told['id']} ")
     finally:
         for process in processes:
             process.terminate()
@@ -397,16 +399,25 @@ def test_term_then_kill(tmp_path):
     assert status(tmp_path)["state"] == "Cancelled" and gone(status(tmp_path)["pid"])
 
 
-def test_a_second_term_kills_now(tmp_path):
+def test_another_signal_kills_now_and_the_same_one_does_not(tmp_path):
     write_job(tmp_path, ["bash", "-c", "trap 'echo heard' TERM; echo up; while :; do sleep 0.1; done"], grace=60)
     process = start(tmp_path)
     until(lambda: "up" in log(tmp_path))
     process.terminate()
     until(lambda: "heard" in log(tmp_path))
-    begun = time.monotonic()
     process.terminate()
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(0.3)
+    begun = time.monotonic()
+    process.send_signal(signal.SIGINT)
     process.wait(WAIT)
     assert time.monotonic() - begun < 2 and gone(status(tmp_path)["pid"])
+
+
+def test_an_argument_that_is_too_long_is_said_to_be(tmp_path):
+    told = run(tmp_path, ["true", "x" * 200_000])
+    assert told["reason"] == "step 'true': the program 'true' cannot be started: Argument list too long"
+    assert told["exit_code"] == 126 and "128 KiB" in told["hint"]
 
 
 def test_scratch_is_removed_whatever_happens(tmp_path):

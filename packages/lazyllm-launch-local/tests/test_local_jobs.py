@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from lazyllm.configs import config
-from lazyllm.errors import InputError, JobError, LauncherError
+from lazyllm.errors import InputError, JobError, JobTimeoutError, LauncherError
 from lazyllm.jobs import manage, runner
 from lazyllm.jobs.command import Command, Ref, Service, Step
-from lazyllm.jobs.status import JobTimeoutError, Status
+from lazyllm.jobs.status import Status
 from lazyllm_launch_local.launcher import EmptyLauncher
 
 SERVER = [sys.executable, "-m", "http.server", Ref("port", "port"), "--bind", Ref("host")]

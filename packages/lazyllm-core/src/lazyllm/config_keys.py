@@ -66,6 +66,19 @@ def _parse_bool(text: str) -> bool:
     return words[text.strip().lower()]
 
 
+def check_key(key: Key) -> None:
+    """Raise a ConfigError for a key that could not be read under its name, from its variables, or as its type."""
+    wrong = ""
+    if not isinstance(key.name, str) or key.name != key.name.lower() or not key.name:
+        wrong = "its name has to be text without capital letters"
+    elif not isinstance(key.type, type) or issubclass(key.type, (list, tuple, set, frozenset, dict, bytes)):
+        wrong = f"its type has to be str, bool, int, float or another class that text makes, not {key.type!r}"
+    elif isinstance(key.env, str) or not all(isinstance(name, str) for name in key.env):
+        wrong = f"its env has to be a tuple of names, not {key.env!r}"
+    if wrong:
+        raise ConfigError(f"Configuration key {key.name!r}: {wrong}.")
+
+
 def convert(key: Key, value: Any, source: str) -> Any:
     """Return `value` as the key's type, or raise a ConfigError that names key, source and what was expected."""
     expected = key.type.__name__ if key.type not in (bool, Mode) else "true or false"

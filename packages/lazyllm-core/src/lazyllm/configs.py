@@ -18,7 +18,7 @@ from typing import Any
 from .config_keys import CORE_KEYS as CORE_KEYS
 from .config_keys import Key as Key
 from .config_keys import Mode as Mode
-from .config_keys import convert
+from .config_keys import check_key, convert
 from .errors import ConfigError, near
 
 
@@ -44,6 +44,7 @@ class Config:
 
     def __init__(self) -> None:
         self._keys: dict[str, Key] = {key.name: key for key in CORE_KEYS}
+        self._owners: dict[str, str] = {}
         self._set: dict[str, Any] = {}
         self._plugins_asked = False
         self._asking = threading.RLock()
@@ -55,8 +56,15 @@ class Config:
     def home(self) -> Path:
         """`LAZYLLM_HOME`, absolute; a relative one stands below the working folder in which it was first asked for."""
         value = self._set.get("home") or os.environ.get("LAZYLLM_HOME") or "~/.lazyllm"
-        if value.startswith("~") or os.path.isabs(value):  # noqa: PTH117
-            return Path(os.path.abspath(os.path.expanduser(value)))  # noqa: PTH100, PTH111 (no symlink is resolved)
+        if value.startswith("~"):
+            value = os.path.expanduser(value)  # noqa: PTH111
+            if value.startswith("~"):
+                raise ConfigError(
+                    f"LAZYLLM_HOME is {value!r}, and there is no such home folder here (HOME is not set, perhaps).",
+                    hint="Let LAZYLLM_HOME name a folder of yours.",
+                )
+        if os.path.isabs(value):  # noqa: PTH117
+            return Path(os.path.abspath(value))  # noqa: PTH100 (no symlink is resolved)
         return self._homes.setdefault(value, Path(os.path.abspath(value)))  # noqa: PTH100
 
     @property
@@ -80,14 +88,18 @@ class Config:
         self._add_key(Key(name, type, default, description, names, tuple(options or ()), secret))
         return self
 
-    def _add_key(self, key: Key) -> None:
+    def _add_key(self, key: Key, owner: str = "this program") -> None:
+        check_key(key)
         if key.default is not None:
             convert(key, key.default, "its default")
         held = self._keys.setdefault(key.name, key)
-        if held != key:
+        if held is key:
+            self._owners[key.name] = owner
+        elif held != key:
             unlike = [f.name for f in fields(Key) if getattr(held, f.name) != getattr(key, f.name)]
             raise ConfigError(
-                f"Configuration key {key.name!r} is there already, with another {' and '.join(unlike)}.",
+                f"Configuration key {key.name!r} is there already, with another {' and '.join(unlike)}: "
+                f"it was added by {self._owners.get(key.name, 'lazyllm-core')}.",
                 hint=f"Use it as it is, or choose another name. It is: {held.description or held.name}.",
             )
 
@@ -120,7 +132,7 @@ class Config:
         for distribution, keys in found.items():
             for key in keys:
                 try:
-                    self._add_key(key)
+                    self._add_key(key, distribution)
                 except ConfigError as error:
                     self._faults.setdefault(distribution, []).append(error.message)
         if self._faults:
@@ -254,7 +266,11 @@ class Config:
                 self[name.replace("__", ".")] = value
             yield self
         finally:
-            self._set = before
+            for name in (name.replace("__", ".").lower() for name in values):
+                if name in before:
+                    self._set[name] = before[name]
+                else:
+                    self._set.pop(name, None)
             if "mode" in values:
                 self._follow_mode()
 

@@ -86,6 +86,10 @@ class JobError(LazyLLMError, RuntimeError):
         super().__init__(f"{message}\n{output}" if output else message, hint=hint)
 
 
+class JobTimeoutError(LazyLLMError, TimeoutError):
+    """A job that did not get as far as was waited for in the given time; it goes on."""
+
+
 class ServiceError(LazyLLMError, RuntimeError):
     """A server that cannot be reached or that answered with an error. `status` is its HTTP status, 0 if none came."""
 

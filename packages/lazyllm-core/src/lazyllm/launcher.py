@@ -50,15 +50,21 @@ def resolve_launcher(launcher: Any, *, sync: bool = False, ngpus: int | None = N
 
 def _configured() -> type[LazyLLMLaunchersBase]:
     from .configs import config
-    from .errors import ConfigError
+    from .errors import ConfigError, UnknownNameError
     from .registry import find_group
 
-    name = config["launcher"]
-    chosen = getattr(find_group("launchers"), name)
+    told = config.setting("launcher")
+    what = f"Configuration key 'launcher', {told.value!r} (from {told.source})"
+    try:
+        chosen = getattr(find_group("launchers"), told.value)
+    except UnknownNameError as error:
+        if told.source == "default":
+            raise
+        raise type(error)(f"{what}: {error.message}", hint=error.hint) from None
     if not (isinstance(chosen, type) and issubclass(chosen, LazyLLMLaunchersBase)):
-        raise ConfigError(f"config['launcher'] is {name!r}, which is no launcher but {chosen!r}.")
+        raise ConfigError(f"{what}, is no launcher but {chosen!r}.")
     if issubclass(chosen, RemoteLauncher):
-        raise ConfigError(f"config['launcher'] is {name!r}, which stands for whatever config['launcher'] names.")
+        raise ConfigError(f"{what}, stands for whatever that key names.")
     return chosen
 
 

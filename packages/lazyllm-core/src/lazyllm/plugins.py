@@ -77,7 +77,7 @@ def call(hook: str, kind: type) -> tuple[dict[str, list[Any]], dict[str, str]]:
             if wrong := next((item for item in results if not isinstance(item, kind)), None):
                 raise TypeError(f"{wrong!r} is no {kind.__name__}")
             found.setdefault(distribution, []).extend(results)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             failed[distribution] = f"its {hook} fails with {type(error).__name__}: {error}"
     return found, failed
 

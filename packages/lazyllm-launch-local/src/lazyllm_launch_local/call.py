@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from lazyllm.common.log import LOG
 from lazyllm.configs import config
-from lazyllm.errors import JobError, LauncherError
-from lazyllm.jobs.status import JobTimeoutError, Status
+from lazyllm.errors import JobError, JobTimeoutError, LauncherError
+from lazyllm.jobs.status import Status
 
 from .child import child, flush, rebuilt, unpacked
 

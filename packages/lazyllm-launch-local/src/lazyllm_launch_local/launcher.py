@@ -102,6 +102,7 @@ class EmptyLauncher(LazyLLMLaunchersBase):
 
     owned = True
     notified = True
+    host = "127.0.0.1"
 
     def __init__(
         self,

@@ -34,16 +34,10 @@ class NodeRunner(runner.Runner):
     def __init__(self, folder: str, parent: int) -> None:
         super().__init__(folder)
         self.parent = parent
-        self.heard = set()  # type: set[object]
 
     def prepare(self) -> None:
         super().prepare()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
-
-    def told(self, *args: object) -> None:
-        """Count a signal once: Ray sends it to every process of a job, and the parent passes its own on."""
-        self.heard.add(args[0])
-        self.terms = len(self.heard)
 
     def check(self) -> None:
         if self.parent and os.getppid() != self.parent and not self.unwanted():

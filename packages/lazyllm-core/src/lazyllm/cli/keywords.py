@@ -15,7 +15,7 @@ from ..module.choose import OPTION
 NAMED_TYPES = {"bool": bool, "int": int, "float": float, "str": str}
 KINDS = {bool: "true or false", int: "whole number", float: "number", str: "text"}
 BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
-NOT_OPTIONS = ("self", "base_model", "target_path", "launcher")
+NOT_OPTIONS = ("self", "base_model", "target_path", "launcher", "stream")
 
 
 def keywords_of(cls: Any) -> dict[str, Any]:
@@ -27,7 +27,8 @@ def types_of(cls: Any) -> dict[str, type]:
     """Return the types of the keywords of `cls`, as far as annotations, its `types` or its `defaults` tell them."""
     told = {name: NAMED_TYPES.get(str(p.annotation).partition(" | ")[0]) for name, p in _parameters(cls).items()}
     given = {name: type(value) for name, value in cls.defaults.items() if isinstance(value, (bool, int, float, str))}
-    return {**{name: kind for name, kind in told.items() if kind}, **given, **cls.types}
+    said = {name: kind for base in reversed(cls.__mro__) for name, kind in vars(base).get("types", {}).items()}
+    return {**{name: kind for name, kind in told.items() if kind}, **given, **said}
 
 
 def _parameters(cls: Any) -> dict[str, inspect.Parameter]:

@@ -38,7 +38,8 @@ def plugins(as_json: bool) -> None:
             click.echo(f"  engine      {engine['name']} {state}")
         for fault in plugin.faults:
             click.echo(f"  {click.style('fault', fg='red')}       {fault}")
-        for remedy in dict.fromkeys(r for r in plugin.remedies if r and plugin.faults):
+        shown = {engine["remedy"] for engine in plugin.engines}
+        for remedy in dict.fromkeys(r for r in plugin.remedies if r and r not in shown):
             click.echo(f"  remedy      {remedy}")
     installed = {c for plugin in found for c in plugin.components}
     missing = sorted({d for g, names in KNOWN.items() for n, (_, d) in names.items() if f"{g}.{n}" not in installed})

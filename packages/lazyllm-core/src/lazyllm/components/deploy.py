@@ -14,9 +14,8 @@ from ..jobs.command import Command
 from ..jobs.keys import API_KEY
 from ..registry.classes import class_finder
 from .core import ComponentBase
-from .finetune import MERGE_FOLDER
 from .keywords import merge_keywords
-from .paths import as_path, check_model, find_model, has_weights, placed_below_root
+from .paths import MERGE_FOLDER, as_path, check_model, find_model, has_weights, placed_below_root
 
 if TYPE_CHECKING:
     from ..jobs.job import Job
@@ -173,6 +172,11 @@ class LazyLLMDeployBase(ComponentBase):
     ) -> Job:
         """Start the server and return its job at once; `job.wait_ready()` waits until it answers."""
         job = self.makejob(finetuned_model, base_model, detach=detach)
+        if job.serves is None:
+            raise InputError(
+                f"{self.component_name()} made a command that serves nothing.",
+                hint="Its author has to give the Command a Service, and the port that it is on.",
+            )
         job.start()
         return job
 

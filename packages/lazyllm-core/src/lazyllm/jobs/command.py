@@ -127,7 +127,10 @@ class Command:
                 raise InputError(f"{name}={port!r} is no port: expected 1 to 65535, or None for a free one.")
 
     def _check_ref(self, ref: Ref) -> None:
-        known: Iterable[str] = {"port": self.ports, "file": self.files, "host": ("",)}[ref.kind]
+        places: dict[str, Iterable[str]] = {"port": self.ports, "file": self.files, "host": ("",)}
+        known = places.get(ref.kind)
+        if known is None:
+            raise InputError(f"{ref!r} is of no kind that there is: expected 'port', 'host' or 'file'.")
         if ref.name not in known:
             raise InputError(f"Ref {ref.kind} {ref.name!r} is not among the command's {ref.kind}s: {list(known)}.")
 

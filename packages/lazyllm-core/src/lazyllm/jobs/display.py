@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import sys
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from ..common.log import LOG
@@ -25,12 +27,24 @@ class Display:
         self.name = name
         self._bar: Any = None
         self._tasks: dict[str, Any] = {}
-        self._plain = not sys.stderr.isatty()
+        self._plain = sys.stderr is None or not sys.stderr.isatty()
+        self._lost = False
         self._shown = 0.0
         self._held = self._name = ""
 
     def line(self, text: str) -> None:
         """Show a line."""
+        self._try(self._show, text)
+
+    def _try(self, show: Callable[[str], None], text: str) -> None:
+        """Show nothing more once that fails (a terminal that is gone): the job and its log go on."""
+        if not self._lost:
+            try:
+                show(text)
+            except Exception:
+                self._lost = True
+
+    def _show(self, text: str) -> None:
         match = PROGRESS.match(text)
         if match is None:
             self._write(text)
@@ -42,11 +56,12 @@ class Display:
     def close(self) -> None:
         """Show what was held back and take the bar down."""
         if self._held:
-            self._write(self._held)
+            self._try(self._write, self._held)
             self._held = ""
-        if self._bar is not None:
-            self._bar.stop()
-            self._bar = None
+        bar, self._bar = self._bar, None
+        if bar is not None:
+            with suppress(Exception):
+                bar.stop()
 
     def _write(self, text: str) -> None:
         if self._bar is None:
@@ -67,9 +82,11 @@ class Display:
         """Bring the bar up to date; False if there can be none (another job's bar is on this terminal)."""
         if self._bar is None and not self._open():
             return False
-        if name not in self._tasks:
-            self._tasks[name] = self._bar.add_task(f"{self.name} {name}", facts="")
-        self._bar.update(self._tasks[name], completed=int(done), total=int(total), facts=facts or "")
+        now = {"completed": int(done), "total": int(total), "facts": facts or ""}
+        if name in self._tasks:
+            self._bar.update(self._tasks[name], **now)
+        else:
+            self._tasks[name] = self._bar.add_task(f"{self.name} {name}", **now)
         return True
 
     def _open(self) -> bool:
@@ -78,10 +95,10 @@ class Display:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
         columns = (
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[facts]}"),
+            TextColumn("{task.fields[facts]}", markup=False),
         )
         bar = Progress(*columns, console=Console(stderr=True))
         try:

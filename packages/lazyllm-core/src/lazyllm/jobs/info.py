@@ -67,7 +67,7 @@ def _ask(found: Iterable[Record]) -> dict[str, tuple[Status, dict[str, Any]]]:
         for job in jobs:
             record, state = job.demand_record(), job.status
             waiting = {} if state.ended or not job.waiting_for else {"reason": job.waiting_for}
-            told[record.id] = state, {**record.status(), **waiting}
+            told[record.id] = state, {**job._status, **waiting}
     return told
 
 

@@ -11,13 +11,13 @@ from copy import copy
 from typing import TYPE_CHECKING, Any, cast
 
 from ..common.log import LOG
-from ..errors import InputError, JobError, LauncherError, LazyLLMError
+from ..errors import InputError, JobError, JobTimeoutError, LauncherError, LazyLLMError
 from . import recording, runner
 from .command import Command
 from .keys import guarded
 from .naming import name_of, text_of
 from .record import Record
-from .status import JobTimeoutError, Status, state_of
+from .status import Status, state_of
 from .sweep import here, prove_gone, signal_runner
 from .view import JobView
 from .watch import Watcher

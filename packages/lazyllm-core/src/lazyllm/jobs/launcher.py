@@ -39,7 +39,8 @@ class LazyLLMLaunchersBase(Registered):
       has a pipe from it as stdin; jobs of other launchers live on, as if started with `detach`.
     - `notified`: `watch` reads the runner's stdout, a pipe, which gets a byte at each change of the job's status.
     - `host`: the address that the job's servers bind, and clients are sent to; None: the node's own, which the runner
-      finds there. Servers on any but the loopback's get an API key, which this user's clients know.
+      finds there; "127.0.0.1" where all jobs run on this machine. Servers on any but the loopback's get an API key,
+      which this user's clients know.
     - `timeout`: seconds that a job may run; waiting in a queue does not count.
     - `python`: the Python >= 3.8 that runs the runner on the node.
     - `grace`: seconds between asking a job's processes to end and killing them; a command may need more, and a job's
@@ -65,7 +66,7 @@ class LazyLLMLaunchersBase(Registered):
       outlive this process.
     - `lazyllm.jobs.sweep.signal_runner(record.status(), force)`: ends a job whose runner is on this machine.
     - `lazyllm.jobs.checks`, `.tools` and `.polling`: for arguments, a scheduler's programs, and questions to it.
-    - `short_name()`: the launcher's name under `lazyllm.launchers`, from its class name; records and messages have it.
+    - `short_name()`: the launcher's name under `lazyllm.launchers`; records and messages have it.
     - `assumed`: the constructor's arguments that a component chose and no user gave; ignore them where they do not fit.
 
     `query` and `cancel` also serve jobs that other processes started (`lazyllm ps`, `lazyllm stop`): the launcher is
@@ -83,7 +84,7 @@ class LazyLLMLaunchersBase(Registered):
     """Whether a job that is not detached ends with the process that started it."""
     notified: ClassVar[bool] = False
     """Whether `watch` reads the runner's stdout, which gets a byte at each change of the job's status."""
-    host: str | None = "127.0.0.1"
+    host: str | None = None
     """The address that servers bind; None for the node's own."""
     timeout: float | None = None
     """Seconds that a job may run; None for any number."""
@@ -123,7 +124,7 @@ class LazyLLMLaunchersBase(Registered):
         raise NotImplementedError
 
     def cancel(self, job: Job, force: bool = False) -> None:
-        """Ask for the job's end (the runner ends it at SIGTERM, the hard way at a second one) and return at once."""
+        """Ask for the job's end (the runner ends it at SIGTERM, the hard way if SIGINT follows) and return at once."""
         raise NotImplementedError
 
     def watch(self, job: Job, seconds: float) -> bool:
@@ -152,8 +153,8 @@ class LazyLLMLaunchersBase(Registered):
 
     @classmethod
     def short_name(cls) -> str:
-        """The name under `lazyllm.launchers`."""
-        return cls.__name__.lower().removesuffix("launcher")
+        """The name under `lazyllm.launchers`: its entry point's, or its class's without "Launcher"."""
+        return cls.component_name().removeprefix(f"{cls._lazy_llm_group}.")
 
     def makejob(
         self, cmd: Command | str | Iterable[Arg] | Callable[..., Any], *, name: str | None = None, detach: bool = False

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from ..errors import LazyLLMError
 from .debts import clear
 from .ending import end
 from .finding import find, key_for
 from .info import JobInfo, info, infos
+from .job import Job
 from .output import Follower
 from .reaping import Reaped, reap
-from .record import prune, records
+from .record import Record, prune, records
 from .status import state_of
 from .sweep import settle
 
@@ -41,12 +42,22 @@ def logs(key: str | int, *, follow: bool = False, lines: int | None = None) -> I
     follower = Follower(record.log)
     if lines is not None:
         follower.skip_to_lines(lines)
+    ended = _end_of(record) if follow else lambda: True
     while True:
-        over = not follow or state_of(settle(record)).ended
+        over = ended()
         yield from follower.lines(final=over)
         if over:
             return
         time.sleep(0.1)
+
+
+def _end_of(record: Record) -> Callable[[], bool]:
+    """Return what says whether a job has ended: its launcher or, where that cannot be had, its record alone."""
+    try:
+        job = Job.adopt(record)
+    except LazyLLMError:
+        return lambda: state_of(settle(record)).ended
+    return lambda: job.status.ended
 
 
 def stop(key: str | int, *, force: bool = False) -> JobInfo:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from ..errors import LazyLLMError
 from .debts import clear
 from .ending import close_if_absent, end
-from .record import Record, prune, records
+from .info import info
+from .record import Record, jobs_folder, prune, records
 from .runner import MARK, environment, processes, token
 from .status import state_of
 from .sweep import here, processes_of, prove_gone, runner_alive, settle, sweep
@@ -35,6 +37,7 @@ def reap() -> list[Reaped]:
     """
     marked, everything = _marked(), list(records())
     found = [_reap(record, marked.get(record.id, [])) for record in everything]
+    found += [_reap_unrecorded(key, pids) for key, pids in marked.items()]
     held = clear(record for record in everything if record.status().get("unconfirmed"))
     found += [Reaped(record.id, record.data["name"], "was still held by its scheduler", [], []) for record in held]
     prune()
@@ -44,7 +47,9 @@ def reap() -> list[Reaped]:
 def _reap(record: Record, strays: list[int]) -> Reaped | None:
     status = record.status()
     if status and not here(status):
-        return None
+        if not strays or not info(record).state.ended:
+            return None  # it is its launcher's to say whether it has ended, though processes of it are here
+        status = record.status()
     ended = state_of(status).ended
     if ended and (not strays or runner_alive(status)):
         return None
@@ -69,6 +74,15 @@ def _reap(record: Record, strays: list[int]) -> Reaped | None:
     status = record.status()
     left = prove_gone(record, status)
     return Reaped(record.id, name, str(status.get("reason")), pids, left)
+
+
+def _reap_unrecorded(key: str, pids: list[int]) -> Reaped | None:
+    """End a job whose record was removed while it ran, if that was one of this home's."""
+    record = Record(jobs_folder() / key)
+    folders = {environment(pid).get(b"LAZYLLM_JOB_DIR") for pid in pids}
+    if os.fsencode(record.folder) not in folders or (record.folder / "job.json").exists():
+        return None
+    return Reaped(key, "", "its record was removed", pids, sweep(record, {}))
 
 
 def _marked() -> dict[str, list[int]]:

@@ -155,13 +155,22 @@ def records() -> Iterator[Record]:
 
 
 def _is_ours(record: Record) -> bool:
-    if record.data.get("version") != 1 or record.data.get("id") != record.id:
-        return False
-    wrong = damage(record.data)
+    wrong = None if record.data else _unreadable(record.folder / "job.json")
+    if wrong is None:
+        if record.data.get("version") != 1 or record.data.get("id") != record.id:
+            return False
+        wrong = damage(record.data)
     if wrong and record.folder not in _passed_over:
         _passed_over.add(record.folder)
         LOG.warning("The record %s is damaged and passed over: %s.", record.folder, wrong)
     return wrong is None
+
+
+def _unreadable(path: Path) -> str | None:
+    try:
+        return "job.json holds no JSON object" if path.stat().st_size else "job.json is empty"
+    except OSError:
+        return None
 
 
 def prune(found: Iterable[tuple[Record, dict[str, Any]]] | None = None) -> int:

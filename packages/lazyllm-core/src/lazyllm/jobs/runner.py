@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 MARK, DETACHED = b"LAZYLLM_JOB_ID", b"LAZYLLM_JOB_DETACHED"
 RANKS = "LAZYLLM_JOB_RANKS"  # set where RANK is the job's own, not one that its starter happened to have
 RESULT = "result.json"
+TOO_LONG = "Linux takes 128 KiB an argument, and some 2 MB of arguments and variables: hand long text over in a file."
 LINUX = sys.platform.startswith("linux")
 BOOT = ""
 if LINUX:
@@ -212,6 +213,20 @@ def port_holder(port: int) -> tuple[int, str] | None:
     return None
 
 
+def job_of(pid: int) -> str:
+    """Return the id of the job that the process `pid` is part of, or the runner of; empty if of none."""
+    mark = environment(pid).get(MARK, b"").decode("ascii", "replace")
+    if mark:
+        return mark
+    try:
+        with open("/proc/%d/cmdline" % pid, "rb") as file:
+            folder = file.read().split(b"\0")[-2]
+        with open(os.path.join(folder, b"job.json")) as job:
+            return str(json.load(job)["id"])
+    except (OSError, ValueError, LookupError):
+        return ""
+
+
 def node_address(home: str, name: str = "") -> str:
     """Return the address of this machine by which the machine `home` reaches it; the loopback's if it is `home` itself.
 
@@ -322,7 +337,8 @@ class Runner:
         self.grace = float(self.job.get("grace", 5))
         self.log = os.open(os.path.join(folder, "output.log"), os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
         self.beaten = -math.inf
-        self.terms = 0  # how often this runner was told to stop, by signals
+        self.heard = set()  # type: set[int]
+        self.terms = 0  # how many different signals told this runner to stop
         self.near = bool(self.job.get("notify"))  # its launcher is on this machine, so signals reach this runner
         self.pid, self.code = 0, None  # type: tuple[int, int | None]
         self.ports = {}  # type: dict[str, int]
@@ -407,8 +423,10 @@ class Runner:
     def find_host(self) -> str:
         return node_address(self.job.get("node", ""))
 
-    def told(self, *_: object) -> None:
-        self.terms += 1
+    def told(self, number: int, _: object) -> None:
+        """Count a signal once: several may ask for a job's end, and some schedulers do so twice."""
+        self.heard.add(number)
+        self.terms = len(self.heard)
 
     def say(self, **changes: object) -> None:
         """Write status.json, unless it was closed, and tell a launcher that waits at the other end of stdout."""
@@ -441,8 +459,10 @@ class Runner:
         lock = lock_port(port)
         if lock is None or not port_free(self.host, port):
             holder = port_holder(port)
-            by = " (by PID %d %s)" % holder if holder else ""
-            hint = "Choose another port, or none for a free one."
+            by, hint = " (by PID %d %s)" % holder if holder else "", "Choose another port, or none for a free one."
+            job = job_of(holder[0]) if holder else ""
+            if job:
+                by, hint = " (by job %s)" % job, "lazyllm stop %s ends that job. %s" % (job, hint)
             raise Ended("port %d is taken on %s%s" % (port, self.host, by), hint=hint)
         self.locks.append(lock)
         return port
@@ -536,12 +556,12 @@ class Runner:
         why = os.strerror(int(number))
         if stage == "cwd":
             raise Ended("its working folder %s cannot be entered: %s" % (cwd, why), step=name)
-        absent = int(number) == errno.ENOENT
+        hints = {errno.ENOENT: "Install it, or give its full path.", errno.E2BIG: TOO_LONG}
         raise Ended(
             "step '%s': the program %r cannot be started: %s" % (name, argv[0].decode("utf-8", "replace"), why),
             step=name,
-            exit_code=127 if absent else 126,
-            hint="Install it, or give its full path." if absent else "Is it a program, and may you execute it?",
+            exit_code=127 if int(number) == errno.ENOENT else 126,
+            hint=hints.get(int(number), "Is it a program, and may you execute it?"),
         )
 
     def become(self, argv: list[bytes], env: dict[bytes, bytes], cwd: str | None, runner: int, writer: int) -> None:
@@ -671,7 +691,7 @@ class Runner:
             pause = min(pause * 1.3, 0.5)
 
     def end_tree(self) -> list[int]:
-        """End all that the job started: TERM, then KILL after the grace or a second TERM. Return what would not die."""
+        """End all that the job started: TERM, then KILL after the grace or another signal. Return what would not die."""
         told = set()  # type: set[int]
         begun = time.monotonic()
         while True:

@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
 
-from ..errors import LazyLLMError
-
 
 class Status(StrEnum):
     """TBSubmitted: not started yet. InQueue: waiting for resources. Pending: suspended. The last three are ends."""
@@ -23,10 +21,6 @@ class Status(StrEnum):
     @property
     def ended(self) -> bool:
         return self in (Status.Done, Status.Cancelled, Status.Failed)
-
-
-class JobTimeoutError(LazyLLMError, TimeoutError):
-    """A job that did not get as far as was waited for in the given time; it goes on."""
 
 
 def state_of(status: Mapping[str, Any]) -> Status:

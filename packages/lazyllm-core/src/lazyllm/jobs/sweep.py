@@ -56,8 +56,8 @@ def signal_runner(status: dict[str, Any], force: bool) -> bool:
     """Have the runner end its job, if it lives on this machine; False if it does not. With `force` it kills at once."""
     if not here(status) or not runner_alive(status):
         return False
-    # two different signals: of two equal ones the second may be lost
-    for number in (signal.SIGTERM, signal.SIGINT)[: 1 + force]:
+    # two different signals: of two equal ones the second may be lost; one that was stopped hears none before CONT
+    for number in (signal.SIGTERM, *(signal.SIGINT,)[:force], signal.SIGCONT):
         kill(status["runner_pid"], status["runner_created"], number)
     return True
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import signal
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import LauncherError
+from .runner import TOO_LONG
 
 DEAF = 10.0
 """Seconds for which nothing more is asked after a question without an answer: the next would wait as long."""
@@ -64,7 +66,8 @@ def run(
             [program, *argv[1:]], stdin=pipe, stdout=pipe, stderr=pipe, env=environ, start_new_session=True
         )
     except OSError as error:
-        raise LauncherError(f"{program} cannot be run: {error}.", hint="ulimit -u shows your limit.") from None
+        hint = TOO_LONG if error.errno == errno.E2BIG else "ulimit -u shows your limit."
+        raise LauncherError(f"{program} cannot be run: {error}.", hint=hint) from None
     try:
         out, err = process.communicate(stdin.encode("utf-8", "surrogateescape"), limit)
     except BaseException as stopped:

@@ -36,11 +36,11 @@ class Entry:
 
     @property
     def distribution(self) -> str:
-        return self.point.dist.name if self.point.dist else "an unknown distribution"
+        return (self.point.dist.name if self.point.dist else "") or "an unknown distribution"
 
     @property
     def version(self) -> str:
-        return self.point.dist.version if self.point.dist else "?"
+        return (self.point.dist.version if self.point.dist else "") or "?"
 
     def load(self) -> Any:
         """Import the plugin and return its object; whatever goes wrong becomes a PluginError that names the culprit."""
@@ -48,7 +48,7 @@ class Entry:
             return self.point.load()
         except PluginConflictError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise PluginError(
                 f"{self.group}.{self.name} cannot be loaded: {self.distribution} {self.version} "
                 f"({self.value}) fails with {type(error).__name__}: {error}",

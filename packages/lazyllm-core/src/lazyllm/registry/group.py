@@ -76,8 +76,14 @@ class Group:
         if (cls := self._local(key)) is not None:
             return cls
         if claims := self._claims(key):
-            return installed.load_component(installed.only(claims))
+            return installed.load_component(self._only(key, claims))
         raise self._missing(name)
+
+    def _only(self, key: str, claims: list[installed.Entry]) -> installed.Entry:
+        if len({e.name.lower() for e in claims}) > 1:  # a class's name that is none of their entry points'
+            meant = " or ".join(f"{self._name}.{e.name} ({e.distribution})" for e in claims)
+            raise PluginConflictError(f"{self._name}.{key} may mean {meant}; use one of these names.")
+        return installed.only(claims)
 
     def _missing(self, name: str) -> UnknownNameError:
         for known, (cls, distribution) in KNOWN.get(self._name, {}).items():
@@ -99,9 +105,10 @@ class Group:
 
     def name_of(self, cls: type) -> str:
         """Return the name that `cls` is listed under: its entry point's, or its own without the group's."""
+        package = cls.__module__.partition(".")[0]
         for claims in installed.entries(self._name).values():
             for entry in claims:
-                if entry.attribute == cls.__name__:
+                if (entry.module.partition(".")[0], entry.attribute) == (package, cls.__name__):
                     return entry.name
         return self._spellings(cls.__name__)[-1]
 

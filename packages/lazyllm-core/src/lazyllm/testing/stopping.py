@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 
 from ..configs import config
-from ..errors import JobError
+from ..errors import JobError, JobTimeoutError
 from ..jobs import manage, runner
 from ..jobs.job import Job
 from ..jobs.record import Record
-from ..jobs.status import JobTimeoutError, Status
+from ..jobs.status import Status
 from .base import LauncherTests
 from .programs import LIVES_ON, TICKS, python
 
