@@ -126,7 +126,7 @@ def test_a_whole_model_passes(tmp_path: Path) -> None:
     [
         ("config.json", None, "no config.json"),
         ("config.json", b"{", "cannot be read"),
-        ("config.json", b"[]", "expected an object"),
+        ("config.json", b"[]", "holds no JSON object"),
         ("config.json", b"\xff", "cannot be read"),
         ("model.safetensors", None, "no weights"),
         ("tokenizer.json", None, "no tokenizer"),

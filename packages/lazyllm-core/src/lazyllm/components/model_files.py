@@ -116,7 +116,9 @@ def why_not_causal(config: Mapping[str, Any]) -> str | None:
     known, kind = causal_kinds(), config.get("model_type")
     if not known or (isinstance(kind, str) and kind in known) or brings_code(config):
         return None
-    nearest = near(str(kind), known)
+    if not isinstance(kind, str):
+        return "its config.json names no model_type."
+    nearest = near(kind, known)
     return f"its model_type {kind!r} in config.json is no causal language model of the transformers installed here." + (
         f" {nearest}" if nearest.startswith("Did") else ""
     )

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..configs import config
 from ..errors import DataError, InputError, ModelError, near
+from .model_files import read_object
 
 LORA_FOLDER = "lazyllm_lora"
 MERGE_FOLDER = "lazyllm_merge"
@@ -125,14 +126,9 @@ def check_model(folder: str) -> dict[str, Any]:
         ModelError: says which of them is missing or unreadable.
     """
     path = Path(folder, "config.json")
-    try:
-        found = json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        raise ModelError(f"{folder} is no model: it has no config.json.", hint=_what_it_is(Path(folder))) from None
-    except (OSError, UnicodeDecodeError, ValueError) as error:
-        raise ModelError(f"{path} cannot be read: {error}") from None
-    if not isinstance(found, dict):
-        raise ModelError(f"{path} holds {type(found).__name__}, expected an object.")
+    if not exists(path, ModelError):
+        raise ModelError(f"{folder} is no model: it has no config.json.", hint=_what_it_is(Path(folder)))
+    found = read_object(path)
     if not has_weights(folder):
         raise ModelError(f"{folder} has no weights: expected files ending in {', '.join(WEIGHTS)}.")
     if not any(Path(folder, name).exists() for name in TOKENIZER_FILES):
