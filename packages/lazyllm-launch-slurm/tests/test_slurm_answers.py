@@ -8,6 +8,7 @@ import pytest
 from lazyllm.errors import LauncherError
 from lazyllm_launch_slurm import cluster, states, submit
 from lazyllm_launch_slurm.commands import Answer
+from lazyllm_launch_slurm.hints import hint_for
 
 
 @pytest.mark.parametrize(
@@ -53,6 +54,10 @@ def test_answers_that_cannot_be_read(monkeypatch, caplog):
     assert submit.submit([], "", {}) == ("7", "big")
     logging.getLogger("lazyllm").removeHandler(caplog.handler)
     assert caplog.messages == ["sbatch: Beware"]
+
+
+def test_more_nodes_named_than_wanted():
+    assert "raise nnode" in hint_for("Batch job submission failed: invalid number of nodes (-N 2-1)")
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,11 @@ import time
 
 import pytest
 
-from lazyllm.errors import JobError, LauncherError
+from lazyllm.errors import JobError, JobTimeoutError, LauncherError
 from lazyllm.jobs import manage, recording, runner
 from lazyllm.jobs.command import Command, Step
 from lazyllm.jobs.polling import Poller
-from lazyllm.jobs.status import JobTimeoutError, Status
+from lazyllm.jobs.status import Status
 from lazyllm_launch_slurm.launcher import SlurmLauncher
 
 pytestmark = [

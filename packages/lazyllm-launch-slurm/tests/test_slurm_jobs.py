@@ -214,6 +214,7 @@ def test_a_queued_job_is_stopped(launcher):
         ({"partition": "small", "timeout": 601}, InputError, "timeout=601 s is more than the 600 s"),
         ({"partition": "debug", "constraint": "fast"}, LauncherError, "Invalid feature.*what constraint can name"),
         ({"partition": "debug", "nodelist": "n9"}, LauncherError, "Invalid node name"),
+        ({"partition": "debug", "nodelist": "n1,n2"}, LauncherError, "invalid number of nodes.*raise nnode"),
         ({"partition": "debug", "container": "/no/bundle"}, InputError, "'/no/bundle'.* there is no such folder"),
         ({"partition": "debug", "options": {"nic": 1}}, InputError, "no option --nic here. Did you mean 'nice'"),
     ],
@@ -233,6 +234,16 @@ def test_what_never_starts_is_an_error_at_once(monkeypatch):
     assert time.monotonic() - begun < 5 and job.status is Status.Failed
     again = manage.ps()
     assert [found.state for found in again] == [Status.Failed]
+
+
+@pytest.mark.parametrize("nproc", [1, 2])
+def test_a_signal_for_the_program(nproc, until):
+    program = "trap 'echo heard; exit 0' USR1; echo up; while :; do sleep 0.1; done"
+    job = SlurmLauncher("debug", nproc=nproc, sync=False).makejob(program)
+    job.start()
+    until(lambda: job.output().count("up") == nproc)
+    subprocess.run(["scancel", "--batch", "--signal=USR1", job.jobid], check=True)  # as sbatch's --signal=B:USR1 does
+    assert job.wait(20) is Status.Done and job.output().count("heard") == nproc
 
 
 def test_further_options_arrive(launcher, monkeypatch):

@@ -31,6 +31,13 @@ def test_one_query_tells_of_many_jobs():
     assert found["9"].reason == "launch failed requeued held" and found["9"].asked == 5.0
 
 
+def test_a_long_reason_is_whole():
+    reason = "Nodes required for job are DOWN, DRAINED or reserved for jobs in higher priority partitions"
+    head = line(JOB_FIELDS, "JOBID", "STATE", "EXIT_CODE", "REASON", "END_TIME", "NAME")
+    found = parse.jobs(f"{head}\n{line(JOB_FIELDS, '3', 'PENDING', '0', reason, 'N/A', 'x')}\n", asked=5.0)
+    assert found["3"].reason == reason and found["3"].name == "x"
+
+
 def test_accounting_says_who_cancelled():
     text = "JobIDRaw|State|ExitCode|End|JobName\n"
     text += "2|CANCELLED by 1000|0:15|2026-11-22T16:40:48|x-k1\n8|COMPLETED|0:0|2026-11-22T16:40:48|y-k2\nbroken|line\n"

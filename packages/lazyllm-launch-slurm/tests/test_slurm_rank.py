@@ -54,6 +54,18 @@ def test_what_becomes_of_a_rank(tmp_path, argv, code, facts):
         assert str(told.pop("why", "")).startswith(facts.pop("why", "")) and facts.items() <= told.items()
 
 
+def test_a_late_signal_does_not_change_how_a_rank_ends():
+    slurm = {"SLURM_NTASKS": "1", "SLURM_NNODES": "1", "SLURM_PROCID": "0", "SLURM_LOCALID": "0", "SLURM_NODEID": "0"}
+    program = ("sh", "-c", "trap '' USR1; echo up; sleep 0.1")
+    command = [sys.executable, "-I", "-S", rank.__file__, "127.0.0.1", "1", *program]
+    for _ in range(5):
+        process = subprocess.Popen(command, env={**os.environ, **slurm}, stdout=subprocess.PIPE, text=True)
+        assert process.stdout.readline() == "up\n"
+        while process.poll() is None:
+            process.send_signal(signal.SIGUSR1)
+        assert process.returncode == 0
+
+
 def test_a_program_dies_with_its_rank(tmp_path):
     slurm = {"SLURM_NTASKS": "1", "SLURM_NNODES": "1", "SLURM_PROCID": "0", "SLURM_LOCALID": "0", "SLURM_NODEID": "0"}
     command = [sys.executable, "-I", "-S", rank.__file__, "127.0.0.1", "1", "sh", "-c", "echo $$; exec sleep 300"]

@@ -1,8 +1,10 @@
 """Stops that Slurm does not help with, and jobs that Slurm would begin anew."""
 
 import os
+import signal
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
@@ -81,6 +83,38 @@ def test_what_was_closed_while_the_controller_was_away_is_cancelled_later(cluste
     assert [report.id for report in found] == [job.id] and job.record.state is Status.Cancelled
     assert asked_by == "ps" or found[0].reason == "was still held by its scheduler"
     assert "unconfirmed" not in job.record.status() and manage.reap() == []
+
+
+@pytest.mark.parametrize("how, state", [("scancel", Status.Cancelled), ("scontrol requeue", Status.InQueue)])
+def test_what_slurm_ends_has_not_ended_well(launcher, until, how, state):
+    jobs = [launcher.makejob("sleep 300; echo on") for _ in range(12)]  # a shell may go on before it is told to end
+    for job in jobs:
+        job.start()
+    for job in jobs:
+        job.wait_ready(60)
+    time.sleep(0.5)
+    for job in jobs:
+        slurm(*how.split(), job.jobid)
+    until(lambda: all(job.status is not Status.Running for job in jobs))
+    assert {job.status for job in jobs} == {state}
+    for job in jobs:
+        slurm("scancel", job.jobid)
+
+
+def test_a_requeue_by_a_controller_that_falls_silent(cluster, launcher, until):
+    job = launcher.makejob(["sleep", "300"])
+    job.start()
+    job.wait_ready(20)
+    slurm("scontrol", "requeue", job.jobid)
+    os.kill(int((Path(cluster.folder) / "slurmctld.pid").read_text()), signal.SIGSTOP)  # before it can tell why
+    try:
+        time.sleep(5)
+        assert not job.record.state.ended
+    finally:
+        cluster("go")
+    until(lambda: job.status is Status.InQueue)
+    assert runner.family(job.id) == {}
+    job.stop()
 
 
 def test_a_closed_record_ends_its_job(launcher, until):

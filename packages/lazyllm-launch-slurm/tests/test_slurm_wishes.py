@@ -56,7 +56,11 @@ def test_an_unknown_keyword_is_no_wish():
 def test_flags():
     wishes = {"account": "a b", "qos": None, "exclusive": True, "no_requeue": False, "cpus_per_task": 2}
     assert options.flags(wishes) == ["--account=a b", "--exclusive", "--cpus-per-task=2"]
-    assert [options.minutes(t) for t in (0.5, 60, 61, 3600)] == ["1", "1", "2", "60"]
+    assert [options.minutes(t, 5) for t in (0.5, 55, 56, 60, 3600)] == [2, 2, 3, 3, 62]
+    assert [options.minutes(600, 5, limits) for limits in ([600], [660], [300, 3600], [])] == [10, 11, 12, 12]
+    assert [options.sooner(told, 65) for told in ("B:USR1@90", "USR1", "10@65500", "@x")] == [
+        "B:USR1@155", "USR1@125", "10@65535", "@x",
+    ]  # fmt: skip
     assert options.output_file("/a%j/x") == "/a%%j/x" and options.output_file("/a\\b") == "/dev/null"
 
 

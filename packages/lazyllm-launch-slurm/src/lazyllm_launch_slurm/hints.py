@@ -14,6 +14,7 @@ HINTS = (
     ("account", "sacctmgr show assoc user=$USER format=account,partition,qos lists the accounts that you may use."),
     ("qos", "sacctmgr show assoc user=$USER format=account,qos lists the QOS that you may use."),
     ("feature", "sinfo -N -o '%N %f' lists what constraint can name."),
+    ("invalid number of nodes", "If nodelist names more nodes than nnode, raise nnode or name fewer."),
     ("node name", "sinfo -N -o '%N' lists the nodes."),
     ("node configuration|generic resource|gres|memory|processors|node count", "sinfo -N -o '%N %c %m %G' lists sizes."),
     ("time", "scontrol show partition shows the time limits."),

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from lazyllm.common.log import LOG
+from lazyllm.errors import LauncherError
 from lazyllm.jobs import checks, runner
 from lazyllm.jobs.job import Job
 from lazyllm.jobs.launcher import LazyLLMLaunchersBase
@@ -17,6 +19,7 @@ from lazyllm.jobs.view import JobView
 from .cluster import TRUSTED, free_gpus, members, read_nodes, wait_for_controller
 from .commands import ask, scancel
 from .judge import judge
+from .parse import Node
 from .place import NOTE, Place, place_of
 from .poller import poller
 from .states import waits
@@ -110,7 +113,8 @@ class SlurmLauncher(LazyLLMLaunchersBase):
 
     def environment(self) -> dict[str, str]:
         """Refuse, before a record is made, what the cluster can never give; the job gets no variables from here."""
-        self.wishes.check(read_nodes(TRUSTED))
+        every = read_nodes(TRUSTED)
+        self._fitting(every).check(every)
         return {}
 
     def makejob(self, cmd: Any, *, name: str | None = None, detach: bool = False) -> Job:
@@ -123,7 +127,8 @@ class SlurmLauncher(LazyLLMLaunchersBase):
 
     def submit(self, job: Job) -> str:
         record = job.demand_record()
-        mine = members(read_nodes(TRUSTED), self.wishes.place())
+        every = read_nodes(TRUSTED)
+        mine = members(every, self.wishes.place())
         addresses = {node.name: node.address for node in mine if node.address not in ("", node.name)}
         here = Place.here()
         place = {"conf": here.conf, "clusters": here.clusters, "cluster": here.identity()}
@@ -133,7 +138,7 @@ class SlurmLauncher(LazyLLMLaunchersBase):
         record.submitted(name)  # until its number is known; so it is found even if this process ends now
         environ = {**os.environ, **job.runner_environment()}
         try:
-            number, cluster = submit(*self._order(job), environ)
+            number, cluster = submit(*self._order(job, self.wishes.fitting(every, self.assumed), every), environ)
         except BaseException:
             ask(scancel(name, name=name), env=here.environ())  # sbatch may have got through even so
             raise
@@ -143,12 +148,23 @@ class SlurmLauncher(LazyLLMLaunchersBase):
         return number
 
     def submission(self, job: Job) -> str:
-        return shown(*self._order(job))
+        try:
+            every = read_nodes(TRUSTED, patience=0)
+        except LauncherError:
+            every = []  # shown it is even so
+        return shown(*self._order(job, self._fitting(every), every))
 
-    def _order(self, job: Job) -> tuple[list[str], str]:
+    def _fitting(self, every: list[Node]) -> Wishes:
+        """Return the wishes that are a job's here, and say so if they are less than was assumed."""
+        wishes = self.wishes.fitting(every, self.assumed)
+        if wishes is not self.wishes:
+            LOG.info("No node of the Slurm partition %r has GPUs, so ngpus is ignored.", wishes.place())
+        return wishes
+
+    def _order(self, job: Job, wishes: Wishes, every: list[Node]) -> tuple[list[str], str]:
         """Return sbatch's options for a job, and the script that it reads."""
         record = job.demand_record()
-        options = self.wishes.sbatch(name_of(job.name, record.id), record, self.wishes.place())
+        options = wishes.sbatch(name_of(job.name, record.id), record, wishes.place(), every)
         return options, script((self.python, "-I", "-S", NODE, runner.__file__, str(record.folder)))
 
     def expect(self, jobs: Sequence[JobView]) -> None:

@@ -1,7 +1,8 @@
 """The runner on a node of Slurm's: `python -I -S node.py RUNNER FOLDER`, Python >= 3.8 and its standard library alone.
 
 To the runner of every job it adds what Slurm knows: the node's address, why a job has to end, and to end in a way that
-the job can begin again if it was Slurm that put it back into the queue. And it gives signs of life in the job's record.
+the job can begin again if it was Slurm that put it back into the queue. It passes signals on to the job's program, and
+gives signs of life in the job's record.
 """
 
 # ruff: noqa: PTH118, PTH120, PTH123, PTH208, UP031
@@ -13,6 +14,7 @@ import os
 import re
 import signal
 import sys
+import time
 
 try:
     from lazyllm.jobs import runner
@@ -32,6 +34,11 @@ if TYPE_CHECKING:
 
 REASONS = {"TimeLimit": "TIMEOUT", "DeadLine": "DEADLINE", "NodeDown": "NODE_FAIL"}
 """Reasons that say more than the state, which may be COMPLETING by then."""
+PASSED_ON = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM, signal.SIGQUIT)
+"""Signals for the program that runs: sbatch's --signal=B:USR1@90 sends this one to the batch step's first process."""
+LATE, SUSPECT = 0.03, 0.3
+"""Seconds by which Slurm's signal may reach this runner later than a program, which may have ended by it; after an end
+that looks so, or of a server, which ends by nothing else, longer."""
 
 
 class Requeued(BaseException):
@@ -51,6 +58,17 @@ class NodeRunner(runner.Runner):
         # a name that no machine has: whether this runner lives is the scheduler's to say, a requeued one comes back
         self.status.update(node="slurm/" + self.node, machine=os.uname().nodename)
 
+    def prepare(self) -> None:
+        super().prepare()
+        for number in PASSED_ON:
+            signal.signal(number, self.pass_on)
+
+    def pass_on(self, number: int, _: object) -> None:
+        """Send a signal to the step's program; it gets none after its end, whoever has its number by then."""
+        pid, born = self.status["pid"], self.status["pid_created"]
+        if pid:
+            runner.kill(pid, born, number)  # type: ignore[arg-type]
+
     def find_host(self) -> str:
         with open(os.path.join(self.folder, "slurm.json")) as file:
             addresses = json.load(file)["addresses"]
@@ -65,17 +83,36 @@ class NodeRunner(runner.Runner):
 
     def look(self) -> None:
         """Raise what ends this job, if it is time, or if Slurm says so."""
-        slurm = self.why() if self.terms else ""
+        slurm = self.word() if self.terms else ""
         if slurm == "TIMEOUT" and self.left() < 5:
             raise self.timed_out()
         if slurm in ENDS and not (slurm == "CANCELLED" and self.unwanted()):
             state, reason = ENDS[slurm]
             raise runner.Ended(reason, state)
+        if self.closed():
+            raise runner.Ended("its record was closed", "Cancelled")
         if runner.over(self.folder):
-            if not lost(self.folder):
-                raise runner.Ended("its record was closed", "Cancelled")
             self.say()
         super().check()
+
+    def closed(self) -> bool:
+        """Say whether this job's record was closed, and not because the job seemed lost."""
+        return runner.over(self.folder) and not lost(self.folder)
+
+    def word(self) -> str:
+        """Return Slurm's word for why it ends this job. If nobody else wants that, its word is waited for.
+
+        Slurm kills a job, this runner too, some time after its signal. The record stays open then, and whoever asks
+        Slurm later learns whether the job has ended or is to begin again.
+        """
+        told = self.why()
+        if told is None and not self.unwanted():
+            self.end_tree()
+        while told is None and not self.unwanted() and not self.closed():
+            self.sleep(0)  # the end of the program that asked is no news
+            self.sleep(1.0)
+            told = self.why()
+        return told or ""
 
     def say(self, **changes: object) -> None:
         """Write status.json, and take the record back if it was closed because this job seemed lost."""
@@ -88,10 +125,15 @@ class NodeRunner(runner.Runner):
         if self.code is None or self.ending:
             return
         by_signal = self.code in (signal.SIGTERM, (128 + signal.SIGTERM) << 8)
-        if not self.terms and (by_signal or self.job.get("service")):
-            self.sleep(0.3)
+        self.listen(SUSPECT if by_signal or self.job.get("service") else LATE)
         if self.terms:
             self.check()
+
+    def listen(self, seconds: float) -> None:
+        """Sleep until this runner is told to end; others' signals do not shorten it."""
+        end = time.monotonic() + seconds
+        while not self.terms and time.monotonic() < end:
+            self.sleep(end - time.monotonic())
 
     def step(self, step: dict[str, Any], name: str, last: bool) -> None:
         """Run a step. Of several processes the first that failed by itself tells why: the others were killed then."""
@@ -139,16 +181,24 @@ class NodeRunner(runner.Runner):
         self.ending = True
         return super().end_tree()
 
-    def why(self) -> str:
-        """Return Slurm's word for why it ends this job, "" for nothing in particular; raise Requeued if it goes on."""
+    def why(self) -> str | None:
+        """Return Slurm's word for why it ends this job, "" for nothing in particular, None if it says nothing now.
+
+        Raises:
+            Requeued: the job is to begin again.
+        """
         import subprocess
 
         try:
             if b" is UP" not in output(subprocess, "scontrol", "ping"):
-                return ""
+                return None
             text = output(subprocess, "scontrol", "show", "job", "-o", self.number).decode("utf-8", "replace")
-        except (OSError, subprocess.SubprocessError):
-            return ""
+        except OSError:
+            return ""  # scontrol is not here
+        except subprocess.SubprocessError:
+            return None
+        if "JobState=" not in text:
+            return "" if "Invalid job id" in text else None
         facts = dict(word.split("=", 1) for word in text.split() if "=" in word)
         restarts = facts.get("Restarts", "0")
         if restarts.isdigit() and int(restarts) > int(os.environ.get("SLURM_RESTART_COUNT") or 0):
@@ -175,7 +225,7 @@ class NodeRunner(runner.Runner):
 
 
 def output(subprocess, *argv: str) -> bytes:  # type: ignore[no-untyped-def]
-    done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=2, check=False)
+    done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=2, check=False)
     return done.stdout  # type: ignore[no-any-return]
 
 

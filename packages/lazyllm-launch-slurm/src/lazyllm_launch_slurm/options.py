@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from lazyllm.errors import InputError, LauncherError, near
@@ -20,6 +20,10 @@ OURS = frozenset({
     "wait", "wrap",
 })  # fmt: skip
 """Options that cannot be given as extra ones: they have keywords of their own, or they are this launcher's business."""
+MARGIN = 60.0
+"""Seconds that Slurm gives a job beyond its timeout and grace: its clock runs before the runner's does."""
+MOST_AHEAD = 65535
+"""The longest time, in seconds, by which sbatch's --signal comes ahead of the limit; without any it is 60."""
 
 _known: list[frozenset[str]] = []
 
@@ -36,9 +40,24 @@ def flags(wishes: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def minutes(timeout: float) -> str:
-    """Return Slurm's own limit for a timeout in seconds: whole minutes, rounded up."""
-    return str(math.ceil(timeout / 60))
+def minutes(timeout: float, grace: float, limits: Iterable[float] = ()) -> int:
+    """Return Slurm's own limit for a job, in whole minutes: late enough for the runner to end the job by itself.
+
+    Args:
+        timeout: the job's, in seconds.
+        grace: seconds that its programs have to end.
+        limits: partitions' own, in seconds; none that gives a job its timeout is exceeded.
+    """
+    wanted = math.ceil((timeout + grace + MARGIN) / 60)
+    least = math.ceil(timeout / 60)
+    return min([wanted, *(max(int(limit // 60), least) for limit in limits if limit >= timeout)])
+
+
+def sooner(signal: str, seconds: int) -> str:
+    """Return --signal's value for one that has to come so much sooner: Slurm counts back from its own limit."""
+    what, _, when = signal.partition("@")
+    when = when or "60"
+    return f"{what}@{min(int(when) + seconds, MOST_AHEAD)}" if when.isdecimal() else signal
 
 
 def output_file(path: str) -> str:

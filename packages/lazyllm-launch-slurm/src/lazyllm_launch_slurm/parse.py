@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-JOB_FIELDS = {"JobID": 32, "State": 32, "exit_code": 16, "Reason": 64, "EndTime": 24, "Name": 128}
+JOB_FIELDS = {"JobID": 32, "State": 32, "exit_code": 16, "Reason": 128, "EndTime": 24, "Name": 128}
 NODE_FIELDS = {
     "PartitionName": 64, "NodeList": 64, "NodeAddr": 64, "Gres": 256, "GresUsed": 256, "StateLong": 32, "CPUs": 16,
     "Time": 24, "Available": 16,

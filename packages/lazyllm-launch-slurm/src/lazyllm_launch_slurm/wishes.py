@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import os
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -88,17 +89,33 @@ class Wishes:
             options.check_known(set(self.options))
         check_container(self.container)
 
-    def sbatch(self, name: str, record: Record, partition: str) -> list[str]:
-        """Return sbatch's options for the job of `record`."""
+    def fitting(self, every: list[Node], assumed: Collection[str]) -> Wishes:
+        """Return these wishes without GPUs that nobody asked for, if the partition is known to have none."""
+        mine = self._among(every)
+        if "ngpus" in assumed and self.ngpus and mine and not any(node.total for node in mine):
+            return replace(self, ngpus=None)
+        return self
+
+    def _among(self, every: list[Node]) -> list[Node]:
+        names = self.place().split(",")
+        return [node for node in every if node.partition in names]
+
+    def sbatch(self, name: str, record: Record, partition: str, every: list[Node]) -> list[str]:
+        """Return sbatch's options for the job of `record`; `every` node tells how long a job may run at most."""
         total = self.nnode * self.nproc
         found = ["-p", partition, "-N", str(self.nnode), "-n", str(total), f"--ntasks-per-node={self.nproc}"]
+        further = dict(self.options)
         if self.timeout is not None:
-            found += ["-t", options.minutes(self.timeout)]
+            limits = {node.limit for node in self._among(every) if node.limit is not None}
+            limit = options.minutes(self.timeout, float(record.data["grace"]), limits)
+            found += ["-t", str(limit)]
+            if signal := further.get("signal") or os.environ.get("SBATCH_SIGNAL"):
+                further["signal"] = options.sooner(str(signal), limit * 60 - int(self.timeout))
         if self.ngpus:
             found.append(f"--gres=gpu:{self.gpu_type}:{self.ngpus}" if self.gpu_type else f"--gres=gpu:{self.ngpus}")
         found += [f"--job-name={name}", "--export=ALL", "--open-mode=append"]
         found.append(f"--output={options.output_file(str(record.log))}")
         marks = {"exclusive": self.exclusive, "requeue": self.requeue, "no_requeue": not self.requeue}
-        found += options.flags({**self.texts, "cpus_per_task": self.cpus_per_task, **marks, **self.options})
+        found += options.flags({**self.texts, "cpus_per_task": self.cpus_per_task, **marks, **further})
         seen = [str(record.folder), str(Path(__file__).parent), str(Path(runner.__file__).parent), record.data["cwd"]]
         return [*found, *container_flags(self.container, seen)]
