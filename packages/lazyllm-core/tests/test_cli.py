@@ -69,6 +69,12 @@ def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]
     assert f"Usage: lazyllm {command}" in shown and "Examples:\n" in shown and f"\n    lazyllm {command} " in shown
 
 
+def test_a_detached_command_says_when_it_returns(capsys: pytest.CaptureFixture[str]) -> None:
+    for command, when in (("deploy", "once the server answers"), ("finetune", "once the job has started")):
+        assert run([command, "--help"]) == 0
+        assert f"Return {when}; the job lives on" in " ".join(capsys.readouterr().out.split())
+
+
 def test_the_module_is_the_command() -> None:
     found = subprocess.run([sys.executable, "-m", "lazyllm", "--version"], capture_output=True, text=True, check=True)
     assert found.stdout.startswith("lazyllm, version ")
@@ -193,6 +199,14 @@ def test_options_get_their_types(option: list[str], value: Any) -> None:
         parse(_TypedDeploy, ["--port", "x"], deploy)
 
 
+def test_types_are_added_to_the_bases() -> None:
+    class _MoreDeploy(LazyLLMDeployBase):
+        defaults = {"port": None, "served": None}
+        types = {"served": str}
+
+    assert parse(_MoreDeploy, ["--served", "123", "--port", "123", "DIR"], deploy)[1] == {"served": "123", "port": 123}
+
+
 def test_a_flag_swallows_no_model() -> None:
     for args in (["--trust-remote-code", "DIR"], ["DIR", "--trust-remote-code"]):
         assert parse(ToyDeploy, args, deploy) == (["DIR"], {"trust_remote_code": True})
@@ -216,6 +230,8 @@ def test_data_may_be_the_trainers_own_option(model: str, tmp_path: Path, capsys:
 
     args = ["finetune", model, "--method", "dataful", "--data-path", "my.json", "--out", str(tmp_path / "o")]
     assert run([*args, "--dry-run"]) == 0 and "train my.json" in capsys.readouterr().out
+    assert run([*args, "--data", "other.json", "--dry-run"]) == 2
+    assert "--data other.json and --data-path my.json are one option" in capsys.readouterr().err
 
 
 def test_config_shows_sources(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

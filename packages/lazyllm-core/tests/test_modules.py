@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import json
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -161,6 +162,7 @@ def parts(double: Any, tmp_path: Path) -> Any:
         def __init__(self, **kw: Any) -> None:
             calls.append(("engine", kw))
             self.job = _Job(double.url)
+            self.stream = False
 
         def cmd(self, tuned: Any = None, base: Any = None) -> Any:
             calls.append(("look", tuned, base))
@@ -285,7 +287,59 @@ def test_a_used_module_can_be_copied(echo: Any) -> None:
     assert copy.deepcopy(module)("b") == "GOT B"
 
 
-@pytest.mark.parametrize(("given", "said"), [({"url": Path("x")}, "is no text"), ({"timeout": 0}, "above 0")])
+@pytest.mark.parametrize(
+    ("given", "said"), [({"url": Path("x")}, "is no text"), ({"timeout": 0}, "above 0"), ({"api_key": 5}, "a text")]
+)
 def test_a_module_refuses_what_no_server_has(given: dict[str, Any], said: str) -> None:
     with pytest.raises(InputError, match=said):
         UrlModule(**given)
+
+
+def test_a_request_gets_tools_and_history_too(echo: Any) -> None:
+    tools = [{"type": "function", "function": {"name": "f", "parameters": {}}}]
+    module = UrlModule(echo.url)
+    assert module({"messages": [{"role": "user", "content": "now"}]}, history=[["a", "b"]], tools=tools) == "got now"
+    (body,) = echo.requests("/v1/chat/completions")
+    assert [m["content"] for m in body["messages"]] == ["a", "b", "now"] and body["tools"] == tools
+
+
+def test_each_of_several_answers_is_formatted(double: Any) -> None:
+    double.answers["/v1/completions"] = lambda body: {"choices": [{"text": body["prompt"] + end} for end in "ab"]}
+    prompter = Upper()
+    module = UrlModule(double.url).prompt(prompter).formatter(str.upper)
+    assert module("x", n=2) == ["A", "B"]
+    double.answers["/v1/completions"] = {"choices": [{"text": 'so: {"a": 1}'}, {"text": 'or: {"a": 2}'}]}
+    assert UrlModule(double.url).formatter(JsonFormatter("[a]"))("x", n=2) == [1, 2]
+
+
+def test_a_list_that_an_engine_answers_is_one_answer(double: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ShoutDeploy, "extract_result", staticmethod(lambda text, inputs: json.loads(text)))
+    double.answers["/generate"] = [1, 2]
+    url = double.url.removesuffix("/v1") + "/generate"
+    assert UrlModule(url, protocol="shout").formatter(len)("x") == 2
+
+
+def test_a_module_says_how_its_server_is_spoken_to() -> None:
+    assert UrlModule("http://127.0.0.1:1/v1").protocol == UrlModule("http://127.0.0.1:1/x").protocol == "openai"
+    assert UrlModule("http://127.0.0.1:1/v1", protocol="shout").protocol == "shout"
+    assert UrlModule().protocol == "openai"
+
+
+def test_an_input_is_given_once(echo: Any) -> None:
+    with pytest.raises(InputError, match="prompt= is no parameter of a request"):
+        UrlModule(echo.url)("x", prompt="y")
+    shout = UrlModule(echo.url.removesuffix("/v1") + "/generate", protocol="shout")
+    for twice in ({"inputs": "y"}, {"max_tokens": 1, "max_new_tokens": 2}):
+        with pytest.raises(InputError, match="is no parameter|are one parameter"):
+            shout("x", **twice)
+    assert not echo.seen
+
+
+def test_a_copy_of_a_serving_module_asks_the_same_server(parts: Any) -> None:
+    parts.double.answers["/v1/completions"] = {"choices": [{"text": "here"}]}
+    module = TrainableModule("base").deploy_method(parts.engine).start()
+    module._engine.lock = threading.Lock()
+    copied = copy.deepcopy(module)
+    assert copied("x") == "here" and copied.url == module.url and copied.job is None
+    copied.stop()
+    assert not copied.url and not module.job.stopped and module("x") == "here"

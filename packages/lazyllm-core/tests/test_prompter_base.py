@@ -272,6 +272,26 @@ def test_the_empty_prompter_hands_on() -> None:
     assert not prompter.prefers_messages
 
 
+def test_the_empty_prompter_adds_to_a_request() -> None:
+    tools = [{"type": "function", "function": {"name": "f", "parameters": {}}}]
+    given = {"messages": [{"role": "user", "content": "x"}], "seed": 1}
+    made = EmptyPrompter().generate_prompt(given, [["a", "b"]], tools, return_dict=True)
+    assert made == {
+        "messages": [
+            {"role": "user", "content": "a"},
+            {"role": "assistant", "content": "b"},
+            {"role": "user", "content": "x"},
+        ],
+        "seed": 1,
+        "tools": tools,
+    }
+    assert len(given["messages"]) == 1 and "tools" not in given
+    own = {**given, "tools": tools}
+    assert EmptyPrompter().generate_prompt(own, return_dict=True) == own
+    with pytest.raises(PromptError, match="Tools stand in the input and were given beside it"):
+        EmptyPrompter().generate_prompt(own, tools=tools, return_dict=True)
+
+
 def test_an_unknown_prompter_is_named() -> None:
     import lazyllm.components.prompter as prompters
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 import uuid
 from types import SimpleNamespace
@@ -77,6 +78,22 @@ def test_dotted_groups_nest(group: str) -> None:
 def test_code_without_a_module_registers_too(group: str) -> None:
     exec(f"import lazyllm\n@lazyllm.component_register({group!r})\ndef here(x): return x", {})
     assert getattr(lazyllm, group).here()(7) == 7
+
+
+def test_what_has_no_name_needs_one(group: str) -> None:
+    def scale(by: int, x: int) -> int:
+        """Multiply."""
+        return by * x
+
+    twice = functools.partial(scale, 2)
+    with pytest.raises(InputError, match=r"partial\(.*has no name: give the component one, func_name="):
+        lazyllm.component_register(group)(twice)
+    assert lazyllm.component_register(group, func_name="twice")(twice) is twice
+    assert getattr(lazyllm, group).twice()(4) == 8 and getattr(lazyllm, group).twice.__doc__ == "Multiply."
+    with pytest.raises(InputError, match="5 cannot name a component"):
+        lazyllm.component_register(group, func_name=5)(scale)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="'scale' is no function"):
+        lazyllm.component_register(group)("scale")  # type: ignore[type-var]
 
 
 def test_a_register_may_stand_on_any_class() -> None:
@@ -233,7 +250,9 @@ def test_two_plugins_with_one_name_are_both_named(installed: Any) -> None:
 
 def test_one_class_name_under_two_names_means_neither(installed: Any) -> None:
     installed(fake_entry("deploy", "one", "a:Q", "dist-a"), fake_entry("deploy", "other", "b:Q", "dist-b"))
-    with pytest.raises(PluginConflictError, match=r"deploy.q may mean deploy.one \(dist-a\) or deploy.other \(dist-b\)"):
+    with pytest.raises(
+        PluginConflictError, match=r"deploy.q may mean deploy.one \(dist-a\) or deploy.other \(dist-b\)"
+    ):
         _ = lazyllm.deploy.q
 
 

@@ -19,6 +19,8 @@ from ..errors import (
     near,
 )
 from ..registry.entries import COMMANDS, entries, load_component, only
+from .signals import exit_code, interrupt_at_signals
+from .terminal import escape_what_cannot_be_written, show_error
 
 EPILOG = """
 \b
@@ -77,7 +79,12 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Run the command line and leave with its exit code: 0, 1 (failed), 2 (bad input) or 130 (interrupted)."""
+    """Run the command line and leave with its exit code: 0, 1 (failed), 2 (bad input) or 128 + N (ended by signal N).
+
+    Interrupts are 130 (Ctrl-C), 143 (SIGTERM) and 129 (SIGHUP).
+    """
+    escape_what_cannot_be_written()
+    interrupt_at_signals()
     sys.exit(run(sys.argv[1:]))
 
 
@@ -89,11 +96,11 @@ def run(args: list[str]) -> int:
     try:
         result = cli.main(args, prog_name="lazyllm", standalone_mode=False)
         return result if isinstance(result, int) else 0
-    except click.exceptions.Abort:
-        return 130
-    except KeyboardInterrupt:
+    except click.exceptions.Abort as error:
+        return exit_code(error.__cause__)
+    except KeyboardInterrupt as error:
         click.echo("interrupted", err=True)
-        return 130
+        return exit_code(error)
     except click.UsageError as error:
         if "--json" in args:
             return _report(InputError(error.format_message()), as_json=True)
@@ -108,14 +115,18 @@ def run(args: list[str]) -> int:
         if error.filename is not None or error.errno not in (errno.EPIPE, errno.ENOSPC, errno.EIO):
             raise
         _close_output(error)
-        return 1
+        return exit_code(error.__context__) if isinstance(error.__context__, KeyboardInterrupt) else 1
 
 
 def _close_output(error: OSError) -> None:
     """Say why stdout takes no more, unless its reader has gone, and have the interpreter not try again at its end."""
-    if error.errno != errno.EPIPE:
-        click.echo(f"error: the output cannot be written: {error.strerror}", err=True)
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        if error.errno != errno.EPIPE:
+            click.echo(f"error: the output cannot be written: {error.strerror}", err=True)
+    except OSError:  # the terminal has gone
+        os.dup2(nowhere, 2)
+    os.dup2(nowhere, 1)
 
 
 def _report(error: LazyLLMError, as_json: bool) -> int:
@@ -125,5 +136,5 @@ def _report(error: LazyLLMError, as_json: bool) -> int:
         told = {"error": error.message, "hint": error.hint, "type": type(error).__name__}
         click.echo(json.dumps(told, ensure_ascii=False))
     else:
-        click.echo(f"{click.style('error:', fg='red', bold=True)} {error}", err=True)
+        show_error(error)
     return 2 if isinstance(error, (InputError, UnknownNameError, MissingPluginError)) else 1

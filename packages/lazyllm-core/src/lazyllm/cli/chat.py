@@ -10,8 +10,9 @@ from typing import Any
 
 import click
 
-from ..errors import InputError
+from ..errors import InputError, LazyLLMError
 from . import options
+from .terminal import CONTROLS, show_error
 
 EPILOG = """
 \b
@@ -45,6 +46,8 @@ def chat(
     from ..module.url import UrlModule
 
     module = UrlModule(_url(where), timeout=timeout)
+    if system and module.protocol != "openai":
+        raise InputError(f"--system: engine {module.protocol}, which serves {module.url}, takes no system instruction.")
     sampling = {k: v for k, v in (("max_tokens", max_tokens), ("temperature", temperature)) if v is not None}
     messages: list[dict[str, str]] = [{"role": "system", "content": system}] if system else []
     here = sys.stdin is not None and sys.stdin.isatty()
@@ -69,26 +72,54 @@ def _piped() -> str:
 
 
 def _converse(module: Any, messages: list[dict[str, str]], sampling: dict[str, Any]) -> None:
-    while text := _read():
-        messages.append({"role": "user", "content": text})
-        answer = _answer(module, messages, sampling)
-        messages.append({"role": "assistant", "content": answer})
+    """Ask what is typed, all that was said before with it; a turn that fails is forgotten, and the next one asked."""
+    remembers = module.protocol == "openai"
+    if not remembers:
+        click.echo(f"Engine {module.protocol} is asked each line alone, without those before it.", err=True)
+    prompt = _prompt()
+    while text := _read(prompt):
+        asked = [*messages, {"role": "user", "content": text}]
+        try:
+            answer = _answer(module, asked, sampling)
+        except LazyLLMError as error:
+            show_error(error)
+            continue
+        if remembers:
+            messages = [*asked, {"role": "assistant", "content": answer}]
 
 
-def _read() -> str:
+def _prompt() -> str:
+    """Return the prompt, and have its line edited with the arrow keys where Python can."""
+    if not sys.stdout.isatty():
+        return "> "
     try:
-        return input(click.style("> ", fg="cyan")).strip()
+        import readline  # noqa: F401 (input() uses it once it is there)
+    except ImportError:
+        return click.style("> ", fg="cyan")
+    colour, plain = click.style("> ", fg="cyan").split("> ")
+    return f"\1{colour}\2> \1{plain}\2"  # what has no width stands between the marks
+
+
+def _read(prompt: str) -> str:
+    try:
+        return input(prompt).strip()
     except EOFError:
         click.echo()
         return ""
 
 
 def _answer(module: Any, messages: Sequence[dict[str, str]], sampling: dict[str, Any], quiet: bool = False) -> str:
-    pieces = []
-    for piece in module({"messages": list(messages)}, stream=True, **sampling):
-        pieces.append(piece)
-        if not quiet:
-            click.echo(piece, nl=False)
+    pieces: list[str] = []
+    cleaned = sys.stdout.isatty()
+    try:
+        for piece in module({"messages": list(messages)}, stream=True, **sampling):
+            pieces.append(piece)
+            if not quiet:
+                click.echo(piece.translate(CONTROLS) if cleaned else piece, nl=False)
+    except LazyLLMError:
+        if pieces and not quiet:
+            click.echo()
+        raise
     if not quiet:
         click.echo()
     return "".join(pieces)

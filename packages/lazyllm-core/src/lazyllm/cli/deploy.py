@@ -13,7 +13,7 @@ EPILOG = """
 \b
 Examples:
   lazyllm deploy runs/mine                      stays in the foreground; Ctrl-C ends the server
-  lazyllm deploy --detach runs/mine             prints the URL and returns; lazyllm stop ends the server
+  lazyllm deploy --detach runs/mine             prints the URL once it answers; lazyllm stop ends the server
   lazyllm deploy path/to/model --port 8000 --engine transformers
   lazyllm deploy --keywords                     every option of the engine
 
@@ -24,7 +24,7 @@ The URL is printed to stdout once the server answers, everything else to stderr.
 
 
 @click.command(context_settings=options.FREE_OPTIONS, epilog=EPILOG)
-@options.component("MODEL")
+@options.component("MODEL", returns="once the server answers")
 @click.option("--engine", metavar="NAME", help="Engine in lazyllm.deploy (default: transformers).")
 @click.pass_context
 def deploy(

@@ -53,7 +53,10 @@ def finetune(
         return
     positional, given = parse(trainer_class, rest, ctx.command)
     base = one_positional(positional, "BASE, the folder of the model", ctx.command)
-    data = data or given.get("data_path")
+    also = given.get("data_path")
+    if data and also and data != also:
+        raise InputError(f"--data {data} and --data-path {also} are one option; give it once.")
+    data = data or also
     if not data or not out:
         raise InputError(f"{'--out DIR' if data else '--data PATH'} is missing.", hint="lazyllm finetune --help")
     job = trainer_class(base, Path(out), launcher=launcher, **given).makejob(data, detach=detach)

@@ -10,6 +10,7 @@ import click
 
 from ..errors import InputError, LazyLLMError
 from . import options
+from .terminal import plain
 
 if TYPE_CHECKING:
     from ..jobs.manage import JobInfo
@@ -69,16 +70,10 @@ def _row(job: JobInfo) -> tuple[str, ...]:
     state = "Ready" if job.ready and not job.state.ended else str(job.state)
     if job.exit_code:
         state = f"{state} ({job.exit_code})"
-    where, name, last = _plain(job.launcher), _plain(job.name), _plain(job.url or job.reason)
+    where, name, last = plain(job.launcher), plain(job.name), plain(job.url or job.reason)
     if job.gpus:
-        where = f"{where}, GPU {_plain(job.gpus)}"
+        where = f"{where}, GPU {plain(job.gpus)}"
     return job.id, state, _age(job.created), where, name[:40], last
-
-
-def _plain(text: str | None) -> str:
-    """Return `text` as one line that a terminal can only print: others may have chosen it."""
-    line = " ".join((text or "").split())
-    return "".join(letter if letter.isprintable() else "?" for letter in line)
 
 
 def _age(since: float) -> str:
@@ -128,7 +123,7 @@ def stop(jobs: tuple[str, ...], everything: bool, force: bool, as_json: bool) ->
             continue
         told.append(job.to_json())
         if not as_json:
-            click.echo(f"{job.id}  {job.state}  {_plain(job.reason)}".rstrip())
+            click.echo(f"{job.id}  {job.state}  {plain(job.reason)}".rstrip())
     if as_json:
         click.echo(json.dumps(told, ensure_ascii=False, indent=2))
     elif not told:
@@ -149,6 +144,6 @@ def reap(as_json: bool) -> None:
     for job in found:
         ended = f"; ended {job.pids}" if job.pids else ""
         left = f", still alive: {job.left}" if job.left else ""
-        click.echo(f"{job.id}  {_plain(job.name)}: {_plain(job.reason)}{ended}{left}")
+        click.echo(f"{job.id}  {plain(job.name)}: {plain(job.reason)}{ended}{left}")
     if not found:
         click.echo("nothing was left behind", err=True)

@@ -17,18 +17,19 @@ launcher = click.option("--launcher", metavar="NAME", help="Where it runs (defau
 dry_run = click.option(
     "--dry-run", is_flag=True, help="Show the exact command, and what a scheduler would be given; start nothing."
 )
-detach = click.option("--detach", "-d", is_flag=True, help="Return at once; the job lives on (lazyllm ps, logs, stop).")
 keywords = click.option("--keywords", is_flag=True, help="List all options of the component, with defaults.")
 
 FREE_OPTIONS = {"ignore_unknown_options": True}
 """Context settings of a command whose further options belong to a component"""
 
 
-def component(name: str) -> Callable[[F], F]:
+def component(name: str, returns: str = "once the job has started") -> Callable[[F], F]:
     """Take what commands share that run a component: `name`, the component's own options, how and whether it runs.
 
-    Everything that the command itself does not know arrives, in order, as `rest`.
+    `returns` says when a detached one does. What the command itself does not know arrives, in order, as `rest`.
     """
+    told = f"Return {returns}; the job lives on (lazyllm ps, logs, stop)."
+    detach = click.option("--detach", "-d", is_flag=True, help=told)
     rest = click.argument("rest", nargs=-1, type=click.UNPROCESSED, metavar=f"{name} [COMPONENT OPTIONS]")
 
     def taken(command: F) -> F:

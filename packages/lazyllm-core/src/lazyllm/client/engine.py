@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ..errors import InputError, ServiceError, near
+from .parameters import check_parameters, spellings
 from .transport import Transport
 
 
@@ -32,27 +33,30 @@ class EngineClient:
 
     def request(self, prompt: Any, parameters: Mapping[str, Any]) -> dict[str, Any]:
         """Return the body: the engine's format with the prompt, and the parameters wherever the format has them."""
+        check_parameters(parameters)
         if isinstance(prompt, Mapping) and "messages" in prompt:
             prompt = _only_text(prompt["messages"], self._engine.__name__)
         keys = self._engine.keys_name_handle or {"inputs": "inputs"}
         body: dict[str, Any] = copy.deepcopy(dict(self._engine.message_format))
-        body[keys["inputs"]] = prompt
-        nested = [part for part in body.values() if isinstance(part, dict)]
-        for name, value in parameters.items():
-            key = keys.get(name, name)
-            home = next((part for part in (body, *nested) if key in part), None)
-            if home is None:
-                known = [k for part in (body, *nested) for k in part]
+        parts = [body, *(part for part in body.values() if isinstance(part, dict))]
+        for name, value in {"inputs": prompt, **parameters}.items():
+            wanted = [keys.get(same, same) for same in spellings(name)]
+            found = next(((part, key) for key in wanted for part in parts if key in part), None)
+            if found is None and name == "inputs" and wanted[0] not in body:
+                found = body, wanted[0]  # a format need not show the prompt's place
+            if found is None:
+                known = [key for part in parts for key in part]
                 raise InputError(f"{self._engine.__name__} takes no parameter {name!r}. {near(name, known)}")
-            home[key] = value
+            part, key = found
+            part[key] = value
         return body
 
-    def ask(self, prompt: Any, *, timeout: float | None = None, **parameters: Any) -> Any:
+    def ask(self, prompt: Any, /, *, timeout: float | None = None, **parameters: Any) -> Any:
         """Return the answer."""
         text = self._http.fetch("POST", "", self.request(prompt, parameters), timeout=timeout)
         return self._extract(text, prompt)
 
-    def stream(self, prompt: Any, *, timeout: float | None = None, **parameters: Any) -> Iterator[str]:
+    def stream(self, prompt: Any, /, *, timeout: float | None = None, **parameters: Any) -> Iterator[str]:
         """Yield the answer as it comes."""
         body = self.request(prompt, parameters)
         if "stream" in body:

@@ -6,17 +6,15 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ..errors import InputError, ServiceError
+from .parameters import SPELLINGS, check_parameters
 from .transport import Transport
-
-SPELLINGS = {"max_new_tokens": "max_tokens", "stop_sequences": "stop", "stop_words": "stop"}
-"""Historic names of request parameters → the protocol's"""
 
 
 class OpenAIClient:
     """Asks `url` (`http://host:port/v1`): prompts that are strings go to /completions, messages to /chat/completions.
 
     Args:
-        model: the model's name; by default the first that the server lists.
+        model: the model's name; by default the first that the server lists, looked up again once it serves another.
         api_key: by default `config["api_key"]`, or the key of this user's job that serves the URL.
         timeout: seconds without a byte after which a request is given up.
     """
@@ -26,6 +24,7 @@ class OpenAIClient:
     ) -> None:
         self._http = Transport(url, timeout=timeout, api_key=api_key)
         self._model = model
+        self._named = model is not None
 
     @property
     def url(self) -> str:
@@ -34,7 +33,7 @@ class OpenAIClient:
     def models(self) -> list[str]:
         """Return the names of the models that are served."""
         try:
-            answer = self._http.fetch_json("GET", "/models", timeout=30)
+            answer = self._http.fetch_json("GET", "/models", timeout=min(30, self._http.timeout or 30))
         except ServiceError as error:
             if error.status == 404 and not error.hint:
                 error = ServiceError(error.message, hint=f"Is it {self.url}/v1?", status=404)
@@ -47,14 +46,18 @@ class OpenAIClient:
     @property
     def model(self) -> str:
         if self._model is None:
-            names = self.models()
-            if not names:
-                raise ServiceError(f"{self.url} serves no model.")
-            self._model = names[0]
+            self._model = self._look_up()
         return self._model
+
+    def _look_up(self) -> str:
+        names = self.models()
+        if not names:
+            raise ServiceError(f"{self.url} serves no model.")
+        return names[0]
 
     def request(self, prompt: str | Mapping[str, Any], parameters: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
         """Return the path and the body for a prompt: a string, or a mapping with `messages`."""
+        check_parameters(parameters)
         body: dict[str, Any] = {"model": self.model}
         for name, value in parameters.items():
             body[SPELLINGS.get(name, name)] = value
@@ -68,10 +71,24 @@ class OpenAIClient:
             return "/chat/completions", {**body, **extra}
         raise InputError(f"A prompt is a string or a mapping with 'messages', not {prompt!r}.")
 
-    def ask(self, prompt: str | Mapping[str, Any], *, timeout: float | None = None, **parameters: Any) -> Any:
+    def _renamed(self, body: Mapping[str, Any], parameters: Mapping[str, Any], error: ServiceError) -> dict[str, Any]:
+        """Return `body` with the model's name looked up anew; raise `error` if that was not what the server lacks."""
+        if error.status != 404 or self._named or "model" in parameters:
+            raise error
+        if self.model == body["model"]:  # else another thread was faster
+            self._model = self._look_up()
+        if self.model == body["model"]:
+            raise error
+        return {**body, "model": self.model}
+
+    def ask(self, prompt: str | Mapping[str, Any], /, *, timeout: float | None = None, **parameters: Any) -> Any:
         """Return the answer's text; with tool calls, the assistant's whole message; with n > 1, a list."""
         path, body = self.request(prompt, parameters)
-        answer = self._http.fetch_json("POST", path, body, timeout=timeout)
+        try:
+            answer = self._http.fetch_json("POST", path, body, timeout=timeout)
+        except ServiceError as error:
+            body = self._renamed(body, parameters, error)
+            answer = self._http.fetch_json("POST", path, body, timeout=timeout)
         try:
             found = [_content(choice) for choice in answer["choices"]]
         except (TypeError, KeyError, AttributeError):
@@ -81,7 +98,7 @@ class OpenAIClient:
         return found[0] if len(found) == 1 else found
 
     def stream(
-        self, prompt: str | Mapping[str, Any], *, timeout: float | None = None, **parameters: Any
+        self, prompt: str | Mapping[str, Any], /, *, timeout: float | None = None, **parameters: Any
     ) -> Iterator[Any]:
         """Yield the answer's text as it comes; with tool calls, the assistant's whole message is the last piece.
 
@@ -92,7 +109,7 @@ class OpenAIClient:
             raise InputError(f"n={body['n']!r}: one answer can be streamed at a time.", hint="Leave stream out, or n.")
         said: list[str] = []
         calls: dict[int, dict[str, Any]] = {}
-        for event in self._http.events(path, {**body, "stream": True}, timeout=timeout):
+        for event in self._events(path, {**body, "stream": True}, parameters, timeout):
             for choice in event.get("choices") or ():
                 delta = choice.get("delta") or {}
                 for part in delta.get("tool_calls") or ():
@@ -102,6 +119,14 @@ class OpenAIClient:
                     yield text
         if calls:
             yield {"role": "assistant", "content": "".join(said) or None, "tool_calls": [*calls.values()]}
+
+    def _events(
+        self, path: str, body: dict[str, Any], parameters: Mapping[str, Any], timeout: float | None
+    ) -> Iterator[Any]:
+        try:
+            yield from self._http.events(path, body, timeout=timeout)
+        except ServiceError as error:  # a 404 comes before the first event
+            yield from self._http.events(path, self._renamed(body, parameters, error), timeout=timeout)
 
     def close(self) -> None:
         self._http.close()

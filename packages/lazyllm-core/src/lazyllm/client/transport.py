@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import json
+import os
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from ..configs import config
 from ..errors import InputError, ServiceError
+from .checks import check_key, check_timeout, check_url
 
 if TYPE_CHECKING:
     import httpx
 
 CONNECT_TIMEOUT = 10.0
-CONNECT_RETRIES = 3
+"""Seconds that connecting may take, with all that is tried again"""
+RETRY_AFTER = (0.0, 0.5, 1.0)
+"""Seconds between a connection that failed and the next"""
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
+ENVIRONMENT = ("ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR")
+"""Variables that say how a server beyond this machine is reached; those of proxies may be in lower case"""
 
 
 class Transport:
@@ -39,35 +45,44 @@ class Transport:
         api_key: str | None = None,
     ) -> None:
         check_timeout(timeout)
-        parts = urlsplit(url) if isinstance(url, str) and url == url.strip() else None
-        if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
-            raise InputError(f"{url!r} is no URL of a server: expected http://HOST:PORT/PATH.")
+        scheme, host = check_url(url)
         self.url = url.rstrip("/")
-        self._local = parts.hostname in LOOPBACK
+        self._tls, self._local = scheme == "https", host in LOOPBACK
         self._headers = dict(headers or {})
         if key := api_key or config["api_key"]:
             self._headers["Authorization"] = _bearer(key)
         self._timeout = timeout
-        self._client: httpx.Client | None = None
+        self._clients: dict[int, httpx.Client] = {}  # of each process
+
+    @property
+    def timeout(self) -> float | None:
+        return self._timeout
 
     @property
     def client(self) -> httpx.Client:
-        if self._client is None:
-            import httpx
+        """The connections of this process: a forked one opens its own, and leaves its parent's as they are."""
+        here = os.getpid()
+        return self._clients.get(here) or self._clients.setdefault(here, self._made_client())
 
-            self._client = httpx.Client(
+    def _made_client(self) -> httpx.Client:
+        import httpx
+
+        try:
+            return httpx.Client(
                 headers=self._headers,
-                timeout=httpx.Timeout(self._timeout, connect=CONNECT_TIMEOUT),
-                transport=httpx.HTTPTransport(retries=CONNECT_RETRIES) if self._local else None,
-                mounts=None if self._local else {"all://": httpx.HTTPTransport(retries=CONNECT_RETRIES)},
+                limits=httpx.Limits(max_connections=None, max_keepalive_connections=None),
                 trust_env=not self._local,
+                verify=self._tls,  # else certificates are read, and demanded, for nothing
             )
-        return self._client
+        except (ImportError, OSError, ValueError, httpx.InvalidURL) as error:
+            found = [name for name in os.environ if name.upper() in ENVIRONMENT]
+            hint = f"Look at {', '.join(found)} in the environment." if found else None
+            said = str(error).rstrip(".")
+            raise InputError(f"Connections to {self.url} cannot be set up: {said}.", hint=hint) from None
 
     def close(self) -> None:
-        if self._client is not None:
-            self._client.close()
-            self._client = None
+        if client := self._clients.pop(os.getpid(), None):
+            client.close()
 
     @contextmanager
     def _request(self, method: str, path: str, body: Any, timeout: float | None) -> Iterator[httpx.Response]:
@@ -75,13 +90,12 @@ class Transport:
 
         check_timeout(timeout)
         seconds = self._timeout if timeout is None else timeout
-        limits = httpx.Timeout(seconds, connect=CONNECT_TIMEOUT if seconds is None else min(seconds, CONNECT_TIMEOUT))
         url = f"{self.url}{path}"
         try:
-            response = self._send(method, url, body, limits)
+            response = self._send(method, url, body, seconds)
             if response.status_code == 401 and self._found_key():
                 response.close()
-                response = self._send(method, url, body, limits)
+                response = self._send(method, url, body, seconds)
             try:
                 if response.status_code >= 400:
                     response.read()
@@ -89,21 +103,36 @@ class Transport:
                 yield response
             finally:
                 response.close()
-        except httpx.ConnectError as error:
+        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+            late = isinstance(error, httpx.ConnectTimeout)
+            why = f"no connection within {_connect_timeout(seconds):g} s" if late else error
             raise ServiceError(
-                f"No server answers at {url}: {error}.", hint="lazyllm ps shows what is being served."
+                f"No server answers at {url}: {why}.", hint="lazyllm ps shows what is being served."
             ) from None
         except httpx.TimeoutException:
             raise ServiceError(f"{url} did not answer within {seconds:g} s.") from None
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:
             raise ServiceError(f"The connection to {url} broke: {error or type(error).__name__}.") from None
 
-    def _send(self, method: str, url: str, body: Any, limits: httpx.Timeout) -> httpx.Response:
+    def _send(self, method: str, url: str, body: Any, seconds: float | None) -> httpx.Response:
+        """Send a request; a connection that fails is tried again as long as there is time to connect."""
+        import httpx
+
+        client, until = self.client, time.monotonic() + _connect_timeout(seconds)
         try:
-            request = self.client.build_request(method, url, json=body, timeout=limits)
+            request = client.build_request(method, url, json=body, timeout=seconds)
         except (TypeError, ValueError) as error:
             raise InputError(f"The request to {url} cannot be written as JSON: {error}.") from None
-        return self.client.send(request, stream=True)
+        pauses = iter(RETRY_AFTER)
+        while True:
+            request.extensions["timeout"]["connect"] = max(until - time.monotonic(), 0.001)
+            try:
+                return client.send(request, stream=True)
+            except httpx.ConnectError:
+                pause = next(pauses, None)
+                if pause is None or time.monotonic() + pause >= until:
+                    raise
+                time.sleep(pause)
 
     def _found_key(self) -> bool:
         """Take the key of the job that serves this URL, if it is one of this user's and was not tried just now."""
@@ -136,10 +165,10 @@ class Transport:
             ServiceError: the stream holds an error (which may come with HTTP 200), or breaks off before `[DONE]`.
         """
         with self._request("POST", path, body, timeout) as response:
-            for line in response.iter_lines():
-                if not line.startswith("data:"):
+            for line in _parts(response, b"\n"):  # JSON may hold what splitlines takes for the end of a line
+                if not line.startswith(b"data:"):
                     continue
-                data = line[5:].strip()
+                data = line[5:].decode("utf-8", "replace").strip()
                 if data == "[DONE]":
                     return
                 try:
@@ -153,28 +182,27 @@ class Transport:
 
     def pieces(self, path: str, body: Any, delimiter: bytes, *, timeout: float | None = None) -> Iterator[str]:
         """Yield the non-empty parts of a streamed response that `delimiter` separates."""
-        held = b""
         with self._request("POST", path, body, timeout) as response:
-            for chunk in response.iter_bytes():
-                *whole, held = (held + chunk).split(delimiter)
-                yield from (part.decode("utf-8", "replace") for part in whole if part)
-        if held:
-            yield held.decode("utf-8", "replace")
+            for part in _parts(response, delimiter):
+                yield part.decode("utf-8", "replace")
 
 
-def check_timeout(timeout: Any) -> None:
-    """Raise an InputError for a timeout that is neither None nor a number of seconds above 0."""
-    number = isinstance(timeout, (int, float)) and not isinstance(timeout, bool)
-    if timeout is not None and not (number and timeout > 0):
-        raise InputError(f"timeout={timeout!r}: expected seconds, above 0, or None to wait for ever.")
+def _parts(response: httpx.Response, delimiter: bytes) -> Iterator[bytes]:
+    """Yield the non-empty parts of a response that `delimiter` separates, as they come."""
+    held = b""
+    for chunk in response.iter_bytes():
+        *whole, held = (held + chunk).split(delimiter)
+        yield from filter(None, whole)
+    if held:
+        yield held
+
+
+def _connect_timeout(seconds: float | None) -> float:
+    return CONNECT_TIMEOUT if seconds is None else min(seconds, CONNECT_TIMEOUT)
 
 
 def _bearer(key: str) -> str:
-    if not key.isascii() or not key.isprintable():
-        raise InputError(
-            "The API key cannot be sent: it has characters that no HTTP header may have, a line break perhaps.",
-            hint="Look at LAZYLLM_API_KEY, or at api_key in config.toml.",
-        )
+    check_key(key)
     return f"Bearer {key}"
 
 

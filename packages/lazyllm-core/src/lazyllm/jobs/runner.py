@@ -338,7 +338,6 @@ class Runner:
         self.log = os.open(os.path.join(folder, "output.log"), os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
         self.beaten = -math.inf
         self.heard = set()  # type: set[int]
-        self.terms = 0  # how many different signals told this runner to stop
         self.near = bool(self.job.get("notify"))  # its launcher is on this machine, so signals reach this runner
         self.pid, self.code = 0, None  # type: tuple[int, int | None]
         self.ports = {}  # type: dict[str, int]
@@ -424,9 +423,12 @@ class Runner:
         return node_address(self.job.get("node", ""))
 
     def told(self, number: int, _: object) -> None:
-        """Count a signal once: several may ask for a job's end, and some schedulers do so twice."""
         self.heard.add(number)
-        self.terms = len(self.heard)
+
+    @property
+    def terms(self) -> int:
+        """How many different signals told this runner to stop: several may ask, and some schedulers do so twice."""
+        return len(self.heard)
 
     def say(self, **changes: object) -> None:
         """Write status.json, unless it was closed, and tell a launcher that waits at the other end of stdout."""
@@ -691,7 +693,7 @@ class Runner:
             pause = min(pause * 1.3, 0.5)
 
     def end_tree(self) -> list[int]:
-        """End all that the job started: TERM, then KILL after the grace or another signal. Return what would not die."""
+        """End all that the job started: TERM, then KILL after grace or another signal. Return what would not die."""
         told = set()  # type: set[int]
         begun = time.monotonic()
         while True:

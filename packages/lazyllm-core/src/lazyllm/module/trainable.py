@@ -103,6 +103,7 @@ class TrainableModule(UrlModule):
         tuned = self._merged or self._earlier_target()
         self._engine = engine
         self._set_url(engine(tuned, self.base_model or None))
+        self._stream = self._stream or engine.stream
         self._protocol = None if engine.message_format is None else type(engine).__name__
         return self
 
@@ -136,6 +137,10 @@ class TrainableModule(UrlModule):
             self._engine.job.stop()
         self._engine = None
         self._url = ""
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy gets: the URL too, but not the job behind it, which stays this module's to stop."""
+        return {**super().__getstate__(), "_engine": None}
 
     def __enter__(self) -> Self:
         return self

@@ -45,11 +45,12 @@ class UrlModule(metaclass=Checked):
         api_key: str | None = None,
         timeout: float | None = 600.0,
     ) -> None:
-        from ..client.transport import check_timeout
+        from ..client.checks import check_key, check_timeout
 
         if not isinstance(url, str):
             raise InputError(f"url={url!r} is no text: expected http://HOST:PORT/PATH.")
         check_timeout(timeout)
+        check_key(api_key)
         self._url = url
         self._stream = stream
         if protocol not in (None, "openai"):
@@ -64,6 +65,13 @@ class UrlModule(metaclass=Checked):
     def url(self) -> str:
         """Where requests go; empty until something is served."""
         return self._url
+
+    @property
+    def protocol(self) -> str:
+        """How the server is spoken to: `openai`, or the name of an engine in `lazyllm.deploy`."""
+        if self._protocol is None and self._url:
+            self._protocol = _protocol_of(self._url)
+        return self._protocol or "openai"
 
     def _set_url(self, url: str) -> None:
         self.close()
@@ -113,18 +121,16 @@ class UrlModule(metaclass=Checked):
             else:
                 from ..client.engine import EngineClient
 
-                engine = _engine(str(self._protocol))
+                engine = _engine(self.protocol)
                 options = {name: self._options[name] for name in ("api_key", "timeout")}
                 self._client = EngineClient(self._url, engine, **options)  # type: ignore[arg-type]
         return self._client
 
     def _speaks_openai(self) -> bool:
-        if self._protocol is None and self._url:
-            self._protocol = _protocol_of(self._url)
-        return self._protocol in (None, "openai")
+        return self.protocol == "openai"
 
     def _takes_stop(self) -> bool:
-        return self._speaks_openai() or "stop" in (_engine(str(self._protocol)).keys_name_handle or {})
+        return self._speaks_openai() or "stop" in (_engine(self.protocol).keys_name_handle or {})
 
     def _make_prompt(self, given: Any, history: Any, tools: Any) -> Any:
         from ..components.formatter import decode_query_with_filepaths
@@ -151,7 +157,7 @@ class UrlModule(metaclass=Checked):
         timeout: float | None = None,
         **parameters: Any,
     ) -> Any:
-        """Return the formatted answer, or with `stream` an iterator of its unformatted pieces.
+        """Return the formatted answer, or with `stream` an iterator of its unformatted pieces; with `n` > 1, a list.
 
         An answer that calls tools is the assistant's message, a dict with `tool_calls`, as it came; in a stream it is
         the last piece. It can stand in the next call's history, followed by the tools' messages.
@@ -171,6 +177,11 @@ class UrlModule(metaclass=Checked):
         if self._stream if stream is None else stream:
             return self._pieces(prompt, timeout, parameters)
         answer = self.client.ask(prompt, timeout=timeout, **parameters)
+        if isinstance(answer, list) and self._speaks_openai():  # n > 1
+            return [self._finished(one, prompt) for one in answer]
+        return self._finished(answer, prompt)
+
+    def _finished(self, answer: Any, prompt: Any) -> Any:
         if isinstance(prompt, str) and isinstance(answer, str):
             answer = self._prompt.get_response(answer, prompt)
         return answer if isinstance(answer, dict) and answer.get("tool_calls") else self._formatter(answer)

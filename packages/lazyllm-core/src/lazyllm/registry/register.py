@@ -46,7 +46,7 @@ class Register:
             raise InputError(f"A function cannot stand for {method!r}. {near(method, self._methods)}")
 
         def decorate(func: F, name: str | None = None) -> F:
-            self._make(func, name or func_name or func.__name__, method, found, base)
+            self._make(func, name or func_name or getattr(func, "__name__", None), method, found, base)
             return func
 
         return decorate
@@ -71,16 +71,22 @@ class Register:
         base: type = getattr(lazyllm, BASES[group._name]) if group._name in BASES else self._base
         return base
 
-    def _make(self, func: Callable[..., Any], name: str, method: str, group: Group, base: type) -> None:
-        if not name.isidentifier():
+    def _make(self, func: Callable[..., Any], name: Any, method: str, group: Group, base: type) -> None:
+        if not callable(func):
+            raise InputError(f"{func!r} is no function: a component stands for one.")
+        if name is None:
+            raise InputError(f"{func!r} has no name: give the component one, func_name=….")
+        if not isinstance(name, str) or not name.isidentifier():
             raise InputError(f"{name!r} cannot name a component: expected letters, digits and underscores.")
 
         @functools.wraps(func)
         def call(self: Any, *args: Any, **kw: Any) -> Any:
             return func(*args, **kw)
 
-        module = func.__module__ or "__main__"  # None in code run by exec()
-        place = {"__module__": module, "__qualname__": func.__qualname__, "__doc__": func.__doc__}
+        origin = func.func if isinstance(func, functools.partial) else func
+        module = getattr(origin, "__module__", None) or "__main__"  # None in code run by exec()
+        qualname = getattr(origin, "__qualname__", name)
+        place = {"__module__": module, "__qualname__": qualname, "__doc__": origin.__doc__}
         type(name, (base,), {**place, method: call})
 
     def __getattr__(self, name: str) -> Callable[..., Callable[[F], F]]:

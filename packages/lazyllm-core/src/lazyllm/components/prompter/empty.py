@@ -21,7 +21,7 @@ class EmptyPrompter(LazyLLMPrompterBase):
     def _make_prompt(self, given: Any, turns: Sequence[Any], tools: Any, label: Any, return_dict: bool) -> Any:
         if return_dict:
             if isinstance(given, dict) and "messages" in given:
-                return given.copy()
+                return _added(given, turns, tools)
             asked = [{"role": "user", "content": given}] if isinstance(given, (str, dict)) else input_messages(given)
             messages = history_messages(turns) + asked
             return {"messages": messages, "tools": tools} if tools else {"messages": messages}
@@ -30,3 +30,15 @@ class EmptyPrompter(LazyLLMPrompterBase):
                 "An EmptyPrompter has no place for a history or tools in a string.", hint="ChatPrompter has."
             )
         return f"{given}{label}" if isinstance(given, str) and label is not None else given
+
+
+def _added(given: dict[str, Any], turns: Sequence[Any], tools: Any) -> dict[str, Any]:
+    """Return the body of a chat API's request with the history before its messages, and with the tools."""
+    body = given.copy()
+    if turns:
+        body["messages"] = history_messages(turns) + input_messages(given["messages"])
+    if tools:
+        if given.get("tools"):
+            raise PromptError("Tools stand in the input and were given beside it; expected one of them.")
+        body["tools"] = tools
+    return body
