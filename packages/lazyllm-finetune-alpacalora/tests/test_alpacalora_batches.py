@@ -35,6 +35,36 @@ def test_batches_are_padded_masked_and_ordered_alike(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.glob("*.png")] == ["x.png"]
 
 
+def test_the_log_begins_with_its_first_line(tmp_path: Path) -> None:
+    from types import SimpleNamespace
+
+    from lazyllm_finetune_alpacalora.callbacks import Progress, read_log
+
+    log = tmp_path / "train_log.jsonl"
+
+    def begin(step: int) -> tuple[Progress, SimpleNamespace]:
+        made = Progress(log, 0.0)
+        state = SimpleNamespace(
+            **{"global_step": step, "num_input_tokens_seen": 0, "is_world_process_zero": True, "max_steps": 4}, epoch=0
+        )
+        made.on_train_begin(None, state, None)
+        return made, state
+
+    def steps(start: int, *names: int) -> list[int]:
+        made, state = begin(start)
+        for name in names:
+            state.global_step = name
+            made.on_log(None, state, None, {"loss": 1.0, "learning_rate": 0.1})
+        return [line["step"] for line in read_log(log)]
+
+    begin(0)
+    assert not log.exists()
+    assert steps(0, 1, 2, 3) == [1, 2, 3]
+    assert steps(2) == [1, 2, 3]  # until there is something else to say
+    assert steps(2, 3, 4) == [1, 2, 3, 4]
+    assert steps(0, 1) == [1]
+
+
 def test_which_samples_share_a_step_does_not_depend_on_the_number_of_processes() -> None:
     from types import SimpleNamespace
     from typing import Any

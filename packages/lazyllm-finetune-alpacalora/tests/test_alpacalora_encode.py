@@ -151,6 +151,17 @@ def test_a_template_that_rewrites_earlier_turns_is_understood(tmp_path: Path, to
     assert [text[start:end] for start, end in spans] == ["b<|im_end|>\n", "<think></think>d<|im_end|>\n"]
 
 
+def test_the_whole_text_is_trained_wherever_the_answer_stands(tmp_path: Path, tokenizer_maker: Any) -> None:
+    tokenizer = tokenizer_maker(
+        tmp_path, "{{ messages | length }}{% for m in messages %}{{ m.content | lower }}{% endfor %}"
+    )
+    record = {"messages": [{"role": "user", "content": "A"}, {"role": "assistant", "content": "B"}]}
+    with pytest.raises(DataError, match="message 2 is not found in(.|\n)*train_on_inputs=True"):
+        encoder(tokenizer, "messages").encode([record])
+    done = encoder(tokenizer, "messages", train_on_inputs=True).encode([record])
+    assert tokenizer.decode(done.labels[0]) == "2ab<|endoftext|>"
+
+
 def test_a_template_that_refuses_the_messages_is_named(tmp_path: Path, tokenizer_maker: Any) -> None:
     tokenizer = tokenizer_maker(tmp_path, "{{ raise_exception('no system turns') }}")
     with pytest.raises(DataError, match="no system turns"):

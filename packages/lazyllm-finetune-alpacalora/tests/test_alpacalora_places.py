@@ -129,12 +129,28 @@ def test_foreign_files_are_not_written_over(
     trainer_maker(empty_model).cmd(alpaca_file)
 
 
+@pytest.mark.parametrize(
+    "place",
+    ["lazyllm_checkpoints", "lazyllm_checkpoints/checkpoint-1", "summary.json", "adapter_config.json", LOCK, MARK],
+)
+def test_a_merged_model_goes_nowhere_in_what_the_run_itself_writes(
+    place: str, empty_model: Path, alpaca_file: Path, tmp_path: Path, trainer_maker: Maker
+) -> None:
+    with pytest.raises(InputError, match=f"merge_path: .*puts its own {place.partition('/')[0]}"):
+        trainer_maker(empty_model, merge_path=str(tmp_path / "out" / place)).cmd(alpaca_file)
+    assert trainer_maker(empty_model, merge_path=str(tmp_path / "out" / "merged" / place)).cmd(alpaca_file)
+
+
 def test_an_adapter_never_goes_among_foreign_files_of_its_names(
     empty_model: Path, alpaca_file: Path, tmp_path: Path, trainer_maker: Maker
 ) -> None:
     put(tmp_path / "out", "tokenizer.json", "adapter_config.json", "notes.txt")
     with pytest.raises(InputError, match="holds adapter_config.json, tokenizer.json, which"):
         trainer_maker(empty_model, merge_path=str(tmp_path / "merged")).cmd(alpaca_file)
+    put(tmp_path / "other" / "additional_chat_templates", "mine.jinja")
+    with pytest.raises(InputError, match="holds additional_chat_templates, which"):
+        options = {"target_path": str(tmp_path / "other"), "merge_path": str(tmp_path / "merged")}
+        trainer_maker(empty_model, **options).cmd(alpaca_file)
     trainer_maker(empty_model).cmd(alpaca_file)  # here the adapter has a folder of its own
 
 

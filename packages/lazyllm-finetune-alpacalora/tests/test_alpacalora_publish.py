@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from lazyllm.errors import InputError
-from lazyllm_finetune_alpacalora.companions import copy_companions, set_chat_template, set_stops
+from lazyllm.errors import InputError, ModelError
+from lazyllm_finetune_alpacalora.companions import chat_templates, copy_companions, set_chat_templates, set_stops
 from lazyllm_finetune_alpacalora.config import RunConfig
 from lazyllm_finetune_alpacalora.publish import MARK, fresh, publish_files, publish_folder, recover, write_text
 from lazyllm_finetune_alpacalora.runs import Run, clean, find_run, mark_complete
@@ -113,7 +113,7 @@ def test_a_killed_run_goes_on_from_its_last_whole_checkpoint(config: RunConfig) 
     assert not half.exists()
 
 
-@pytest.mark.parametrize("change", ["params", "data", "processes", "base", "template"])
+@pytest.mark.parametrize("change", ["params", "data", "processes", "base", "template", "chat"])
 def test_another_run_never_takes_over_a_checkpoint(config: RunConfig, change: str) -> None:
     mine = Path(config.data).with_name("mine.json")
     mine.write_text("{}")
@@ -121,6 +121,10 @@ def test_another_run_never_takes_over_a_checkpoint(config: RunConfig, change: st
     old = checkpoint(config, 5, find_run(config, 1))
     if change == "template":
         mine.write_text("[]")
+    if change == "chat":
+        named = Path(config.base_model, "additional_chat_templates")
+        named.mkdir()
+        (named / "tool_use.jinja").write_text("new")
     if change == "params":
         config = replace(config, params={**PARAMS, "lora_r": 4})
     if change == "data":
@@ -186,11 +190,55 @@ def test_chat_template_and_stops_are_those_of_the_training(tmp_path: Path, known
     made = folder(tmp_path / "made", **{"tokenizer_config.json": settings, "chat_template.jinja": "old"})
     if known is not None:
         (made / "generation_config.json").write_text(json.dumps({"eos_token_id": known, "top_p": 0.5}))
-    set_chat_template(made, "new")
+    set_chat_templates(made, {"default": "new"})
     set_stops(made, [2])
     assert (made / "chat_template.jinja").read_text() == "new"
     assert json.loads((made / "tokenizer_config.json").read_text()) == {"eos_token": "E"}
     assert json.loads((made / "generation_config.json").read_text())["eos_token_id"] == stops
+
+
+def test_named_chat_templates_are_written_as_they_read_back(tmp_path: Path, tokenizer_maker: Any) -> None:
+    from transformers import AutoTokenizer
+
+    tokenizer = tokenizer_maker(tmp_path / "base")
+    for templates in ({"default": "a\n", "tool_use": "b"}, {"default": "c"}, {"rag": "d"}, {}):
+        tokenizer.chat_template = dict(templates)
+        assert chat_templates(tokenizer) == templates
+        made = folder(tmp_path / "made")
+        (made / "additional_chat_templates").mkdir()
+        (made / "additional_chat_templates" / "old.jinja").write_text("of the base, by cp_files")
+        copy_companions(tmp_path / "base", made, "", code=False)
+        set_chat_templates(made, templates)
+        assert chat_templates(AutoTokenizer.from_pretrained(made)) == templates
+    tokenizer.chat_template = "a\r\nb"
+    assert chat_templates(tokenizer) == {"default": "a\nb"}
+    tokenizer.chat_template = {"../mine": "a"}
+    with pytest.raises(ModelError, match=r"chat template '../mine', which cannot be the name of a file"):
+        chat_templates(tokenizer)
+
+
+def test_a_folder_of_templates_takes_the_place_of_the_former(tmp_path: Path) -> None:
+    place = folder(tmp_path / "place", config="old")
+    for names in (["tool_use"], ["rag"], []):
+        made = folder(tmp_path / ".new", config="new")
+        for name in names:
+            (made / "additional_chat_templates").mkdir()
+            (made / "additional_chat_templates" / name).write_text(name)
+        publish_files(made, place, last="config")
+        assert [path.name for path in place.glob("additional_chat_templates/*")] == names
+
+
+def test_numbers_that_the_base_cannot_hold_are_refused() -> None:
+    import torch
+
+    from lazyllm_finetune_alpacalora.merge import cast
+
+    large = torch.tensor([1.0, -7e4])
+    assert cast("w", large, torch.bfloat16).dtype is torch.bfloat16
+    with pytest.raises(ModelError, match=r"merged layer.weight holds 7e\+04, more than .* torch.float16 can hold"):
+        cast("layer.weight", large, torch.float16)
+    mask = torch.tensor([0.0, -torch.inf])
+    assert cast("mask", mask, torch.float16).tolist() == [0.0, -torch.inf]
 
 
 @pytest.mark.parametrize(("free", "enough"), [(0, False), (2000, False), (2500, True)])

@@ -76,6 +76,57 @@ def test_messages_are_trained_in_the_models_own_template(
 
 
 @pytest.mark.engine
+@pytest.mark.parametrize("form", ["files", "settings"])
+def test_named_chat_templates_come_along(
+    form: str, model_maker: Any, trainer_maker: Any, steps_of: Any, pairs: Any, tmp_path: Path
+) -> None:
+    from transformers import AutoTokenizer
+
+    base = model_maker()
+    plain = (base / "chat_template.jinja").read_text()
+    named = {"default": plain, "tool_use": "{{ tools | tojson }}\n" + plain}
+    if form == "files":
+        (base / "additional_chat_templates").mkdir()
+        (base / "additional_chat_templates" / "tool_use.jinja").write_text(named["tool_use"])
+    else:
+        (base / "chat_template.jinja").unlink()
+        settings = json.loads((base / "tokenizer_config.json").read_text())
+        templates = [{"name": name, "template": text} for name, text in named.items()]
+        (base / "tokenizer_config.json").write_text(json.dumps({**settings, "chat_template": templates}))
+    data = tmp_path / "chat.jsonl"
+    turns = [{"messages": [{"role": "user", "content": q}, {"role": "assistant", "content": a}]} for q, a in pairs]
+    data.write_text("".join(json.dumps({**turn, "tools": [{"name": "f"}]}) + "\n" for turn in turns))
+    command = trainer_maker(base, max_steps=2, merge_path=str(tmp_path / "merged")).cmd(str(data))
+    steps = steps_of(command)
+    steps.run("train")
+    steps.run("merge")
+    for folder in (command.result, tmp_path / "out"):
+        assert AutoTokenizer.from_pretrained(folder).chat_template == named
+
+
+@pytest.mark.engine
+def test_tokens_without_an_embedding_are_refused(
+    model_maker: Any, trainer_maker: Any, steps_of: Any, alpaca_file: Path, tmp_path: Path
+) -> None:
+    from transformers import AutoTokenizer
+
+    base = model_maker()
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    size = len(tokenizer)
+    tokenizer.add_special_tokens({"pad_token": "<pad>"})  # masked wherever it stands, so another will do
+    tokenizer.save_pretrained(base)
+    steps_of(trainer_maker(base, max_steps=1).cmd(str(alpaca_file))).run("train")
+    tokenizer.add_tokens(["Shakespeare"])
+    tokenizer.save_pretrained(base)
+    command = trainer_maker(base, max_steps=1, target_path=str(tmp_path / "other")).cmd(str(alpaca_file))
+    output = steps_of(command).run("train", code=1)
+    assert f"the token 'Shakespeare', number {size + 1} of the tokenizer in {base}, but the model has" in output
+    assert f"embeddings for {size} tokens only, 0 to {size - 1}." in output
+    assert "Traceback" not in output
+    assert {path.suffix for path in (tmp_path / "other").iterdir()} == {".log", ".lock"}
+
+
+@pytest.mark.engine
 @pytest.mark.parametrize("saved", ["[tok_embeddings,output]", "[embed_tokens]"])
 def test_tied_embeddings_stay_tied(
     saved: str, model_maker: Any, trainer_maker: Any, steps_of: Any, alpaca_file: Path, answers: Any, pairs: Any

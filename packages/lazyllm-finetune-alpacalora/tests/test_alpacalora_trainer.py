@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from lazyllm.errors import DataError, InputError, ModelError
+from lazyllm.errors import DataError, InputError
 from lazyllm_finetune_alpacalora.params import DS_CONFIG
 from lazyllm_finetune_alpacalora.publish import MARK
 from lazyllm_finetune_alpacalora.trainer import AlpacaloraFinetune
@@ -174,109 +174,6 @@ def test_a_valset_and_a_size_are_one_too_many(empty_model: Path, alpaca_file: Pa
         make(empty_model, tmp_path / "out", val_set_size=3).cmd(alpaca_file, alpaca_file)
     command = make(empty_model, tmp_path / "out", eval_steps=1).cmd(alpaca_file, alpaca_file)
     assert json.loads(command.files["run.json"])["valset"] == str(alpaca_file)
-
-
-def base_with(folder: Path, config: dict[str, Any], **files: bytes) -> Path:
-    (folder / "config.json").write_text(json.dumps(config))
-    for name, content in files.items():
-        (folder / name.replace("__", ".")).write_bytes(content)
-    return folder
-
-
-OWN_CODE = {"model_type": "mine", "auto_map": {"AutoModelForCausalLM": "modeling.Mine"}}
-
-
-@pytest.mark.parametrize(
-    ("config", "files", "message"),
-    [
-        ({"model_type": "llamma"}, {}, r"'llamma'.*no causal language model.*Did you mean 'llama"),
-        ({}, {}, "model_type None"),
-        ({"model_type": "t5"}, {}, "'t5'.*no causal language model"),
-        ({"model_type": "bart", "is_encoder_decoder": True}, {}, "'bart' is an encoder-decoder"),
-        ({"model_type": "llama", "architectures": ["LlamaForSequenceClassification"]}, {}, "classifies texts"),
-        (OWN_CODE, {}, "code of its own(.|\n)*--trust-remote-code true"),
-        ({"model_type": "llama"}, {"tokenizer__json": b"{"}, "tokenizer.json cannot be read"),
-        ({"model_type": "llama"}, {"tokenizer__json": b"{}"}, "tokenizer.json is no tokenizer"),
-        ({"model_type": "llama"}, {"generation_config__json": b"[]"}, "generation_config.json holds no JSON object"),
-        ({"model_type": "llama"}, {"model__safetensors": b"\2" + b"\0" * 7 + b"[]"}, "header cannot be read"),
-        ({"model_type": "llama"}, {"model__safetensors": b"\n" + b"\0" * 7 + b'{"a":null}'}, "header cannot be read"),
-        ({"model_type": "llama"}, {"model__safetensors": b""}, "cut off"),
-        (
-            {"model_type": "llama"},
-            {"x__index.json": b'{"weight_map": {"a": "one.safetensors", "b": "two.safetensors"}}'},
-            "incomplete: x.index.json names one.safetensors, two.safetensors, not there",
-        ),
-        ({"model_type": "llama"}, {"x__index.json": b"[]"}, "holds no JSON object"),
-        ({"model_type": "llama"}, {"x__index.json": b'{"weight_map": []}'}, "no index"),
-    ],
-    ids=str,
-)
-def test_a_base_that_cannot_be_trained_is_refused(
-    empty_model: Path, alpaca_file: Path, tmp_path: Path, config: dict[str, Any], files: dict[str, bytes], message: str
-) -> None:
-    with pytest.raises(ModelError, match=message):
-        make(base_with(empty_model, config, **files), tmp_path / "out").cmd(alpaca_file)
-    assert not (tmp_path / "out").exists()
-
-
-def test_a_models_own_code_runs_only_on_demand(empty_model: Path, alpaca_file: Path, tmp_path: Path) -> None:
-    command = make(base_with(empty_model, OWN_CODE), tmp_path / "out", trust_remote_code=True).cmd(alpaca_file)
-    assert json.loads(command.files["run.json"])["params"]["trust_remote_code"] is True
-
-
-def test_weights_that_nothing_here_loads_are_refused(empty_model: Path, alpaca_file: Path, tmp_path: Path) -> None:
-    (empty_model / "model.safetensors").rename(empty_model / "model.pt")
-    with pytest.raises(ModelError, match="no weights that transformers loads"):
-        make(empty_model, tmp_path / "out").cmd(alpaca_file)
-
-
-def test_messages_need_a_chat_template(empty_model: Path, tmp_path: Path) -> None:
-    chat = tmp_path / "chat.json"
-    chat.write_text('[{"messages": [{"role": "user", "content": "x"}, {"role": "assistant", "content": "y"}]}]')
-    with pytest.raises(ModelError, match="no chat template"):
-        make(empty_model, tmp_path / "out").cmd(chat)
-
-
-def test_a_quantised_base_is_refused(empty_model: Path, alpaca_file: Path, tmp_path: Path) -> None:
-    (empty_model / "config.json").write_text('{"quantization_config": {"bits": 4}}')
-    with pytest.raises(ModelError, match="quantised"):
-        make(empty_model, tmp_path / "out").cmd(alpaca_file)
-
-
-def put_header(folder: Path, header: dict[str, Any]) -> None:
-    text = json.dumps(header).encode()
-    (folder / "model.safetensors").write_bytes(len(text).to_bytes(8, "little") + text)
-
-
-def test_module_names_are_checked_against_the_weight_file(empty_model: Path, alpaca_file: Path, tmp_path: Path) -> None:
-    tensor = {"dtype": "F32", "shape": [0, 0], "data_offsets": [0, 0]}
-    names = ("layers.0.self_attn.q_proj", "embed_tokens")
-    header: dict[str, Any] = {f"model.{name}.weight": tensor for name in names}
-    put_header(empty_model, {**header, "model.norm.weight": {**tensor, "shape": [0]}, "__metadata__": {"a": "b"}})
-    make(empty_model, tmp_path / "out", lora_target_modules="[q_proj]", modules_to_save="lm_head").cmd(alpaca_file)
-    with pytest.raises(InputError, match=r"'q_porj'\. Did you mean 'q_proj'(.|\n)*embed_tokens"):
-        make(empty_model, tmp_path / "out", lora_target_modules="[q_porj]").cmd(alpaca_file)
-    with pytest.raises(InputError, match=r"'norm' is no linear layer"):
-        make(empty_model, tmp_path / "out", lora_target_modules="[norm]").cmd(alpaca_file)
-    with pytest.raises(InputError, match=r"'none'\.\n.*For none: modules_to_save='\[\]'"):
-        make(empty_model, tmp_path / "out", modules_to_save="none").cmd(alpaca_file)
-    with pytest.raises(InputError, match=r"q_proj: named both"):
-        make(empty_model, tmp_path / "out", modules_to_save="q_proj", lora_target_modules="q_proj").cmd(alpaca_file)
-
-
-def test_layers_that_peft_refuses_are_refused_before_the_job(
-    empty_model: Path, alpaca_file: Path, tmp_path: Path
-) -> None:
-    (empty_model / "config.json").write_text('{"model_type": "mamba2"}')
-    make(empty_model, tmp_path / "out", lora_target_modules="[in_proj]").cmd(alpaca_file)
-    with pytest.raises(InputError, match="'out_proj' cannot be adapted in this model"):
-        make(empty_model, tmp_path / "out", lora_target_modules="[in_proj,out_proj]").cmd(alpaca_file)
-
-
-def test_a_cut_off_weight_file_is_refused(empty_model: Path, alpaca_file: Path, tmp_path: Path) -> None:
-    put_header(empty_model, {"a.weight": {"dtype": "F32", "shape": [9], "data_offsets": [0, 36]}})
-    with pytest.raises(ModelError, match="cut off"):
-        make(empty_model, tmp_path / "out").cmd(alpaca_file)
 
 
 def test_malformed_data_is_refused_in_the_callers_process(empty_model: Path, tmp_path: Path) -> None:

@@ -46,6 +46,7 @@ class Samples(torch.utils.data.Dataset[Sample]):  # type: ignore[misc]
     def __init__(self, rows: Iterable[dict[str, Any]]) -> None:
         self.rows = [(torch.tensor(row["input_ids"]), torch.tensor(row["labels"])) for row in rows]
         self.lengths = [len(ids) for ids, _ in self.rows]
+        self.largest = max(int(ids.max()) for ids, _ in self.rows)  # token id
 
     def __len__(self) -> int:
         return len(self.rows)

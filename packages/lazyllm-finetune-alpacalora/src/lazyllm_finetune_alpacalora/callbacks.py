@@ -12,6 +12,8 @@ from transformers import TrainerCallback
 
 from lazyllm.errors import ModelError
 
+from .publish import write_text
+
 LINES_PER_SECOND = 2
 
 
@@ -35,9 +37,7 @@ class Progress(TrainerCallback):  # type: ignore[misc]
         self._begin, self._first = time.monotonic(), state.global_step
         self._saved = self._first
         self._tokens_before = int(state.num_input_tokens_seen)
-        kept = [line for line in read_log(self.log) if line["step"] <= self._first] if self._first else []
-        if state.is_world_process_zero:
-            self.log.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
+        self._begun = False
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kw: Any) -> None:
         now = time.monotonic()
@@ -79,6 +79,15 @@ class Progress(TrainerCallback):  # type: ignore[misc]
         if "eval_loss" in logs:
             line["eval_loss"] = float(logs["eval_loss"])
         line |= {"seconds": round(time.monotonic() - self._begin, 3), "time": round(time.time(), 3)}
+        self._append(line)
+
+    def _append(self, line: dict[str, Any]) -> None:
+        """Add a line to the log; the first one takes the place of what was logged after the step it goes on from."""
+        if not self._begun:
+            kept = [old for old in read_log(self.log) if old["step"] <= self._first] if self._first else []
+            write_text(self.log, "".join(json.dumps(old) + "\n" for old in (*kept, line)))
+            self._begun = True
+            return
         with self.log.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(line) + "\n")
 

@@ -11,9 +11,17 @@ from lazyllm.components.model_files import read_object
 from lazyllm.components.paths import as_path
 from lazyllm.errors import InputError
 
-from .targets import check_apart, check_linear, check_names, check_refused, parse_names, refused_in
+from .targets import check_apart, check_linear, check_names, check_refused, leaf, parse_names, refused_in
 from .weights import folder_shapes
 
+# what transformers calls embeddings of tokens, positions and token types: matrices, but no linear layers
+EMBEDDINGS = frozenset(
+    (
+        *("embed_in", "embed_positions", "embed_tokens", "embedding", "embeddings", "position_embedding"),
+        *("position_embeddings", "positions_embed", "relative_attention_bias", "shared", "tok_embeddings"),
+        *("token_embedding", "token_type_embeddings", "tokens_embed", "word_embeddings", "wpe", "wte"),
+    )
+)
 PACKAGES = ("datasets", "numpy", "peft", "torch", "transformers")
 
 
@@ -68,8 +76,9 @@ def check_modules(folder: str, params: Mapping[str, Any], explicit: Collection[s
     modules = {name.rpartition(".")[0] for name in tensors}
     modules |= {".".join(m.split(".")[:i]) for m in modules for i in range(1, m.count(".") + 1)}
     matrices = {name.rpartition(".")[0] for name, shape in tensors.items() if len(shape) == 2}
+    matrices = {name for name in matrices if leaf(name) not in EMBEDDINGS}
     heads = ("lm_head", "output")  # not in the files of a model that ties its weights
     targets = tuple(name for name in targets if name not in ("all-linear", *heads))
-    check_names("lora_target_modules", targets, modules)
+    check_names("lora_target_modules", targets, modules, shown=matrices)
     check_names("modules_to_save", [name for name in saved if name not in heads], modules)
     check_linear(targets, matrices)

@@ -15,7 +15,7 @@ def check_base(folder: str, kind: str, *, trust: bool) -> None:
     """Refuse base models that cannot be trained here.
 
     These are quantised ones, ones that transformers does not know or would load with code of their own, ones with
-    broken or missing files, and, for messages, ones without a chat template.
+    broken or missing files, ones without an end of text, and, for messages, ones without a chat template.
     """
     path = Path(folder)
     model = read_object(path / "config.json")
@@ -26,6 +26,7 @@ def check_base(folder: str, kind: str, *, trust: bool) -> None:
     if not any(file for pattern in ("*.safetensors", "pytorch_model*.bin") for file in path.glob(pattern)):
         raise ModelError(f"{folder} has no weights that transformers loads: *.safetensors or pytorch_model*.bin.")
     check_tokenizer(path)
+    _check_end(path, str(model.get("model_type")))
     if (path / "generation_config.json").exists():
         read_object(path / "generation_config.json")
     if kind == "messages" and not _has_chat_template(path):
@@ -45,6 +46,21 @@ def _check_kind(folder: str, model: dict[str, Any], trust: bool) -> None:
         )
     if reason := why_not_causal(model):
         raise ModelError(f"{folder} cannot be fine-tuned: {reason}")
+
+
+def _check_end(folder: Path, kind: str) -> None:
+    """Refuse a tokenizer that surely has no end-of-sequence token; the training asks the loaded one again."""
+    settings, map_ = folder / "tokenizer_config.json", folder / "special_tokens_map.json"
+    if not settings.exists() or map_.exists():
+        return
+    found = read_object(settings)
+    # other classes have one of their own, and transformers loads Qwen's as such whatever stands here
+    plain = found.get("tokenizer_class") in ("PreTrainedTokenizerFast", "TokenizersBackend")
+    if plain and not found.get("eos_token") and not found.get("auto_map") and not kind.startswith("qwen"):
+        raise ModelError(
+            f"The tokenizer in {folder} has no end-of-sequence token, so the model could never learn to stop.",
+            hint=f"Name one of its tokens as eos_token in {settings}.",
+        )
 
 
 def _has_chat_template(folder: Path) -> bool:

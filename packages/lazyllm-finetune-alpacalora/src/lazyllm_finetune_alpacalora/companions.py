@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from lazyllm.components.model_files import read_object
+from lazyllm.errors import ModelError
 
-from .publish import TOKENIZER
+from .publish import NAMED_TEMPLATES, TOKENIZER, remove
 
 CODE = ("*.py",)
 _WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".h5", ".msgpack", ".gguf", ".onnx", ".index.json")
@@ -33,16 +34,33 @@ def copy_companions(base: Path, made: Path, cp_files: str, *, code: bool) -> Non
             _save(made / "config.json", {**read_object(made / "config.json"), "auto_map": wished})
 
 
-def set_chat_template(made: Path, template: str | None) -> None:
-    """Make `template` the folder's only chat template, wherever the base kept its own."""
+def chat_templates(tokenizer: Any) -> dict[str, str]:
+    """Return a tokenizer's chat templates by name, "default" where it has one, with line ends as a file reads back.
+
+    Raises:
+        ModelError: a name that cannot be a file's.
+    """
+    found = tokenizer.chat_template
+    named = found if isinstance(found, dict) else {"default": found} if found else {}
+    for name in named:
+        if Path(name).name != name:
+            raise ModelError(f"The tokenizer has a chat template {name!r}, which cannot be the name of a file.")
+    return {name: text.replace("\r\n", "\n").replace("\r", "\n") for name, text in named.items()}
+
+
+def set_chat_templates(made: Path, templates: Mapping[str, str]) -> None:
+    """Make `templates` the folder's only ones, as `chat_templates` gives them, wherever the base kept its own."""
     for file in made.glob("chat_template*"):
         file.unlink()
+    remove(made / NAMED_TEMPLATES)
     settings = made / "tokenizer_config.json"
     if settings.exists() and "chat_template" in (found := read_object(settings)):
         found.pop("chat_template")
         _save(settings, found)
-    if template:
-        (made / "chat_template.jinja").write_text(template, encoding="utf-8")
+    for name, text in templates.items():
+        file = made / ("chat_template.jinja" if name == "default" else f"{NAMED_TEMPLATES}/{name}.jinja")
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(text, encoding="utf-8")
 
 
 def set_stops(made: Path, stops: Iterable[int]) -> None:

@@ -14,7 +14,8 @@ from typing import Any, BinaryIO, Literal
 
 from lazyllm.errors import DataError, near
 
-from .records import check_record, name_of
+from .records import check_record
+from .values import name_of
 
 Kind = Literal["alpaca", "messages"]
 Record = dict[str, Any]
@@ -57,6 +58,11 @@ def _is_data(path: Path) -> bool:
 
 def read(path: str | Path) -> Iterator[Record]:
     """Yield the checked records of a data set, one file after another. All are alpaca records or all are chats."""
+    return (record for _, record in placed(path))
+
+
+def placed(path: str | Path) -> Iterator[tuple[str, Record]]:
+    """Yield what `read` yields, each with its place: a file, and a line or a number."""
     kind: str | None = None
     first = ""
     for file in data_files(path):
@@ -70,7 +76,7 @@ def read(path: str | Path) -> Iterator[Record]:
                     "one training takes one kind, since each kind is asked in its own template."
                 )
             empty = False
-            yield record
+            yield where, record
         if empty:
             raise DataError(f"The data file {file} is empty: it holds no record.")
 

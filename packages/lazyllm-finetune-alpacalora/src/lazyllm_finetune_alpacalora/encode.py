@@ -8,7 +8,9 @@ from typing import Any, Protocol
 
 from lazyllm.errors import DataError, ModelError
 
-from .chat import answered, assistant_spans
+from .calls import ready
+from .callstyle import Styles
+from .chat import Span, answered, assistant_spans, render
 from .data import Kind, Record
 from .template import Template
 
@@ -76,13 +78,15 @@ class Encoder:
             )
         one = self._alpaca if self.kind == "alpaca" else self._chat
         prefix = prefix_ids(self.tokenizer) if self.kind == "alpaca" else []
-        done = Encoded([], [])
+        done, styles = Encoded([], []), Styles(self.tokenizer)
         count = 0
         for record in records:
             count += 1
             if self.kind == "messages" and record["messages"][-1]["role"] != "assistant":
                 record = {**record, "messages": answered(record["messages"])}
                 done.unanswered += 1
+            if self.kind == "messages" and any("tool_calls" in message for message in record["messages"]):
+                record = {**record, "messages": ready(record["messages"], as_text=styles.of(record).as_text)}
             ids, labels = one(record, prefix)
             if len(ids) >= self.filter_nums:
                 done.too_long += 1
@@ -109,7 +113,11 @@ class Encoder:
         return self._finish(ids, [0] * len(asked) + [1] * (len(ids) - len(asked)))
 
     def _chat(self, record: Record, prefix: list[int]) -> tuple[list[int], list[int]]:
-        text, spans = assistant_spans(self.tokenizer, record)
+        spans: list[Span] = []
+        if self.train_on_inputs:  # all is learnt, wherever the assistant speaks
+            text = render(self.tokenizer, record, record["messages"])
+        else:
+            text, spans = assistant_spans(self.tokenizer, record)
         if self.tokenizer.is_fast:
             both = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
             ids = list(both["input_ids"])

@@ -104,8 +104,20 @@ def merged_model(config: RunConfig, facts: dict[str, Any]) -> tuple[Any, float]:
             f"(settings that differ: {', '.join(changed) or 'none'}). Nothing was published."
         )
     for name, tensor in (*merged.named_parameters(), *merged.named_buffers()):
-        tensor.data = tensor.data.to(types.get(name, tensor.dtype))
+        tensor.data = cast(name, tensor.data, types.get(name, tensor.dtype))
     return merged, difference
+
+
+def cast(name: str, tensor: Any, dtype: Any) -> Any:
+    """Return a merged tensor in the base's own precision; a ModelError if that has no such large numbers."""
+    made = tensor.to(dtype)
+    if made.isfinite().all() or not tensor.isfinite().all():  # a mask may hold infinities of its own
+        return made
+    raise ModelError(
+        f"The merged {name} holds {float(tensor.abs().max()):.3g}, more than the base model's {made.dtype} can hold. "
+        "Nothing was published.",
+        hint="Lower learning_rate or lora_alpha, or take the base model in bfloat16 or float32.",
+    )
 
 
 def enough_memory(model: Any) -> bool:
@@ -117,10 +129,10 @@ def enough_memory(model: Any) -> bool:
 
 def complete(config: RunConfig, made: Path, facts: dict[str, Any]) -> None:
     """Put beside the weights what lets the folder load by itself and be asked as it was trained."""
-    from .companions import copy_companions, set_chat_template, set_stops
+    from .companions import copy_companions, set_chat_templates, set_stops
 
     copy_companions(Path(config.base_model), made, config.cp_files, code=bool(config.params["trust_remote_code"]))
-    set_chat_template(made, facts["chat_template"])
+    set_chat_templates(made, facts["chat_templates"])
     set_stops(made, facts["stops"])
 
 

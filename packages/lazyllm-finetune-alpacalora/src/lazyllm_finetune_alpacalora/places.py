@@ -11,10 +11,12 @@ from pathlib import Path
 from lazyllm.errors import InputError
 
 from .config import RunConfig
-from .publish import MARK, TOKENIZER, remove
+from .publish import MARK, NAMED_TEMPLATES, TOKENIZER, remove
 
 LOCK = ".lazyllm_finetune.lock"
 SHOWN = ("summary.json", "train_log.jsonl", "training_loss.png")
+_TOKENIZER_MADE = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", NAMED_TEMPLATES)
+ADAPTER = ("adapter_config.json", "adapter_model.safetensors", *_TOKENIZER_MADE)
 LONGEST_NAME = 200
 _CHECKPOINT = re.compile(r"checkpoint-\d+")
 
@@ -24,6 +26,7 @@ def check_places(config: RunConfig) -> None:
     for what, path in (("base model", config.base_model), ("data", config.data), ("data", config.valset)):
         if path:
             _check_apart(config, what, Path(path))
+    _check_merge(config)
     check_folders(config)
     _check_files(config)
 
@@ -84,6 +87,17 @@ def _replaced(config: RunConfig) -> dict[str, Path]:
     """Return the folders that are replaced, or from which things are removed, by the keyword that names them."""
     found = {"merge_path": Path(config.merge_path), "target_path": config.checkpoints}
     return found if config.target_path == config.root else {"the adapter": Path(config.target_path), **found}
+
+
+def _check_merge(config: RunConfig) -> None:
+    """Refuse a merged model in the place of, or within, what else the run writes to `root`."""
+    merge, root = Path(config.merge_path).resolve(), Path(config.root).resolve()
+    own = (config.checkpoints.name, Path(config.log_file).name, LOCK, MARK, *SHOWN, *ADAPTER)
+    if root in merge.parents and (first := merge.relative_to(root).parts[0]) in own:
+        raise InputError(
+            f"merge_path: {config.merge_path} lies where the training puts its own {first}.",
+            hint="Choose another folder.",
+        )
 
 
 def _check_files(config: RunConfig) -> None:

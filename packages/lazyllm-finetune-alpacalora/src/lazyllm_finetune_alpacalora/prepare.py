@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lazyllm.errors import DataError
+from lazyllm.errors import DataError, ModelError
 
+from .callstyle import check_functions
 from .chat import turn_end
+from .companions import chat_templates
 from .config import RunConfig
-from .data import Kind, read
+from .data import Kind, placed, read
 from .encode import Encoder, prefix_ids
 from .model import Device, add_lora, load_base, load_tokenizer, set_threads, trainable
 from .modules import modules_of
@@ -62,12 +64,12 @@ def prepare(config: RunConfig, run: Run, world: int, started: float) -> Prepared
     device = Device.here()
     say(f"Training on {device.kind} in {device.precision}, {world} process(es).")
     model = load_base(config.base_model, device.dtype, trust)
+    pad = _check_tokens(config, tokenizer, model, train, held_out)
     modules = modules_of(model)
     resolved = resolve(params, config.explicit, modules)
     for note in resolved.notes:
         say(note)
     set_seed(params["seed"])  # the Trainer does so too, but once the adapter is made
-    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
     model = add_lora(model, params, resolved, modules)
     model.config.use_cache = False
     model.config.pad_token_id = model.generation_config.pad_token_id = pad
@@ -123,6 +125,8 @@ def _encoder(config: RunConfig, tokenizer: Any) -> tuple[Encoder, dict[str, Any]
         if not tokenizer.chat_template:
             raise DataError(f"The data has messages, but the tokenizer in {config.base_model} has no chat template.")
         end = turn_end(tokenizer)
+        for data in filter(None, (config.data, config.valset)):
+            check_functions(tokenizer, placed(data))
     stops = [tokenizer.eos_token_id]
     closing = tokenizer(end, add_special_tokens=False)["input_ids"][:1]
     stops += [
@@ -133,7 +137,21 @@ def _encoder(config: RunConfig, tokenizer: Any) -> tuple[Encoder, dict[str, Any]
     for note in notes:
         say(note)
     encoder = Encoder(tokenizer, kind, template, cutoff, keep, params["train_on_inputs"])
-    return encoder, {"chat_template": tokenizer.chat_template, "stops": sorted(set(stops)), "kind": kind}
+    return encoder, {"chat_templates": chat_templates(tokenizer), "stops": sorted(set(stops)), "kind": kind}
+
+
+def _check_tokens(config: RunConfig, tokenizer: Any, model: Any, *sets: Any) -> int:
+    """Refuse samples with tokens that the model has no embedding for; return the token to pad with."""
+    known = int(model.get_input_embeddings().weight.shape[0])
+    largest = max(samples.largest for samples in sets if samples is not None)
+    if largest >= known:
+        raise ModelError(
+            f"The data holds the token {tokenizer.convert_ids_to_tokens(largest)!r}, number {largest} of the tokenizer "
+            f"in {config.base_model}, but the model has embeddings for {known} tokens only, 0 to {known - 1}.",
+            hint="Take the tokenizer that came with the model, or enlarge the model first (resize_token_embeddings).",
+        )
+    wished = (tokenizer.pad_token_id, tokenizer.eos_token_id, 0)  # it is masked, so any that the model knows will do
+    return next(int(token) for token in wished if token is not None and token < known)
 
 
 def _sets(config: RunConfig, encoder: Encoder) -> tuple[Any, Any]:

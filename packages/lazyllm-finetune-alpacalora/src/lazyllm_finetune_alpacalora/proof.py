@@ -68,6 +68,7 @@ def check_read_back(config: RunConfig, made: Path, model: Any, facts: dict[str, 
     """Load the made folder by itself and compare weights, tokens and chat template; a ModelError if they differ."""
     import torch
 
+    from .companions import chat_templates
     from .model import load_base, load_tokenizer
 
     trust = bool(config.params["trust_remote_code"])
@@ -81,7 +82,7 @@ def check_read_back(config: RunConfig, made: Path, model: Any, facts: dict[str, 
             f"{', '.join([*wrong, *sorted(set(found) - set(wished))][:5])}. Nothing was published."
         )
     tokenizer, base = load_tokenizer(str(made), trust), load_tokenizer(config.base_model, trust)
-    if tokenizer.get_vocab() != base.get_vocab() or tokenizer.chat_template != facts["chat_template"]:
+    if tokenizer.get_vocab() != base.get_vocab() or chat_templates(tokenizer) != facts["chat_templates"]:
         raise ModelError(
             f"The merged model's tokenizer is not the one it was trained with: {made}. Nothing was published."
         )

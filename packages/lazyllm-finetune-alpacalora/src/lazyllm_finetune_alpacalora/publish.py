@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 MARK = "lazyllm_finetune.json"
+NAMED_TEMPLATES = "additional_chat_templates"  # a folder of all but the default one
 # files of a tokenizer, as bases have them and as they are written
 TOKENIZER = (
     "tokeniz*",
@@ -19,6 +20,7 @@ TOKENIZER = (
     "*.model",
     "*.tiktoken",
     "chat_template*",
+    NAMED_TEMPLATES,
 )
 
 
@@ -83,6 +85,7 @@ def publish_files(made: Path, folder: Path, last: str) -> None:
     sync(made)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / last).unlink(missing_ok=True)
+    remove(folder / NAMED_TEMPLATES)  # no folder takes the place of another, and the former tokenizer's would stay
     for file in sorted(made.iterdir(), key=lambda f: f.name == last):
         file.replace(folder / file.name)
     _sync_one(folder)

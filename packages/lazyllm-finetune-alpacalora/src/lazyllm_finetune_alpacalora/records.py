@@ -6,6 +6,9 @@ from typing import Any, Literal
 
 from lazyllm.errors import DataError, near
 
+from .calls import check_tools, read_calls
+from .values import check_text, name_of
+
 ROLES = ("system", "user", "assistant", "tool")
 
 
@@ -25,9 +28,7 @@ def check_record(record: Any, where: str, hint: str | None = None) -> Literal["a
         if "instruction" in record:
             raise DataError(f"{where} has both messages and instruction; which of the two to train on is not clear.")
         _check_messages(record["messages"], where)
-        tools = record.get("tools")
-        if tools is not None and not isinstance(tools, list):
-            raise DataError(f"{where}: 'tools' must be a list of tools, but it is {name_of(tools)}.")
+        check_tools(record.get("tools"), where)
         return "messages"
     _check_alpaca(record, where)
     return "alpaca"
@@ -81,29 +82,7 @@ def _check_messages(messages: Any, where: str) -> None:
         if not isinstance(content, str) and not (content is None and message.get("tool_calls")):
             raise DataError(f"{turn}: 'content' must be text, but it is {name_of(content)}.")
         check_text(content, f"{turn}: 'content'")
+        if read_calls(message.get("tool_calls"), turn) and role != "assistant":
+            raise DataError(f"{turn} has 'tool_calls', but only the assistant calls functions; its role is {role!r}.")
     if not any(message["role"] == "assistant" for message in messages):
         raise DataError(f"{where} has no assistant message, so there is nothing to learn from it.")
-
-
-def check_text(value: str | None, where: str) -> None:
-    """Refuse half characters, which JSON can write (`\\ud800`) and no tokenizer can read."""
-    try:
-        (value or "").encode()
-    except UnicodeEncodeError as error:
-        raise DataError(
-            f"{where} holds half a character ({error.object[error.start]!r}) at position {error.start}."
-        ) from None
-
-
-def name_of(value: Any) -> str:
-    """Return what a JSON value is, in words."""
-    if value is None:
-        return "null"
-    return {
-        "bool": "a truth value",
-        "int": "a number",
-        "float": "a number",
-        "str": "text",
-        "list": "a list",
-        "dict": "an object",
-    }.get(type(value).__name__, type(value).__name__)

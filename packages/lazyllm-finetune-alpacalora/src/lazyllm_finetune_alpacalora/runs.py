@@ -13,7 +13,7 @@ from typing import Any
 from .config import RunConfig
 from .data import data_files
 from .places import checkpoints_in
-from .publish import MARK, read_json, remove, write_text
+from .publish import MARK, NAMED_TEMPLATES, read_json, remove, write_text
 from .template import template_file
 
 COMPLETE = "lazyllm_checkpoint.json"
@@ -43,7 +43,8 @@ def fingerprint(config: RunConfig, world: int) -> str:
                 digest.update(hashlib.file_digest(stream, "sha256").digest())
     for path in (template_file(config.params["prompt_template_name"]), config.params["deepspeed"]):
         digest.update(b"\0file" + (Path(path).read_bytes() if path else b""))
-    for file in sorted(Path(config.base_model).iterdir()):
+    base = Path(config.base_model)
+    for file in sorted([*base.iterdir(), *base.glob(f"{NAMED_TEMPLATES}/*")]):
         if file.is_file():
             stat = file.stat()
             digest.update(f"{file.name} {stat.st_size} {stat.st_mtime_ns}".encode())
