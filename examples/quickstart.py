@@ -19,9 +19,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # a tiny model is many times slow
 from lazyllm import AlpacaPrompter, JsonFormatter, TrainableModule, deploy, finetune
 from lazyllm.errors import LazyLLMError
 from lazyllm_finetune_alpacalora.data import read
+from lazyllm_finetune_alpacalora.template import load_template
 
 HERE = Path(__file__).resolve().parent
-TINY = {
+TINY: dict[str, Any] = {
     "batch_size": 6,
     "micro_batch_size": 6,
     "num_epochs": 90,
@@ -50,19 +51,33 @@ def step(number: int, text: str) -> None:
 
 
 def question_of(row: dict[str, Any]) -> tuple[Any, str] | None:
-    """Return what is asked by a training example, and the right answer; None for one with a text to work on."""
-    if "messages" in row:
-        *asked, answer = row["messages"]
-        return {"messages": asked}, str(answer["content"])
-    return None if row.get("input") else ({"instruction": row["instruction"]}, row["output"])
+    """Return what is asked by a training example, and the right answer, in a chat the last one that is text.
+
+    None for one with a text to work on, and for a chat with functions or without such an answer.
+    """
+    if "messages" not in row:
+        return None if row.get("input") else ({"instruction": row["instruction"]}, row["output"])
+    chat = row["messages"]
+    told = [i for i, m in enumerate(chat) if i and m["role"] == "assistant" and m.get("content")]
+    if not told or row.get("tools") or any(m.get("tool_calls") for m in chat[: told[-1] + 1]):
+        return None
+    return {"messages": chat[: told[-1]]}, chat[told[-1]]["content"]
 
 
-def make_tiny_base(folder: Path, examples: list[tuple[Any, str]]) -> None:
+def wrong_answers(answers: list[str]) -> list[str]:
+    """Return for each answer one that is not right: that of another example, or one of its own if all are alike."""
+    known = list(dict.fromkeys(answers))
+    turn = max(1, (len(known) - 1) // 2)
+    others = known[turn:] + known[:turn] if len(known) > 1 else ["I do not know."]
+    wrong = dict(zip(known, others, strict=True))
+    return [wrong[answer] for answer in answers]
+
+
+def make_tiny_base(folder: Path, rows: list[dict[str, Any]]) -> None:
     from tiny_model import make_base
 
-    prompter = AlpacaPrompter("{instruction}")
-    answers = [answer for _, answer in examples]
-    make_base(folder, [prompter.generate_prompt(asked) for asked, _ in examples], answers[5:] + answers[:5])
+    template = load_template(TINY["prompt_template_name"])
+    make_base(folder, [template.prompt(row) for row in rows], wrong_answers([row["output"] for row in rows]))
 
 
 def main() -> None:
@@ -74,7 +89,7 @@ def main() -> None:
     if chat and not options.base:
         sys.exit("--data has messages: give --base, a model with a chat template; the tiny one has none.")
     if not examples and not options.question:
-        sys.exit("--data: every example has an input; give --question to ask something of your own.")
+        sys.exit("--data: no example can be asked as it stands; give --question to ask something of your own.")
     base, prompter, sampling = options.base, AlpacaPrompter("{instruction}"), {"max_new_tokens": 64, "temperature": 0}
     if options.question:
         text = options.question
@@ -86,7 +101,7 @@ def main() -> None:
     if base is None:
         base = options.out / "base"
         step(1, f"Making a tiny base model in {base}")
-        make_tiny_base(base, examples)
+        make_tiny_base(base, rows)
     else:
         step(1, f"Taking the base model {base}")
     keywords = {**({} if options.base else TINY), **options.keywords}
@@ -116,7 +131,8 @@ def main() -> None:
     print(f"  after             {after.strip()!r}")
     if capital is not None:
         print(f"  through JsonFormatter('[capital]'): {capital}")
-    print(f"  right answers     {right} of the first {min(10, len(examples))} examples")
+    if examples:
+        print(f"  right answers     {right} of the first {min(10, len(examples))} examples")
     print(f"  merged model      {options.out / 'lazyllm_merge'}")
     print(f"  loss curve        {options.out / 'training_loss.png'}")
     print(f"\n  serve it again:   lazyllm deploy --detach {options.out}")

@@ -21,7 +21,9 @@ def make_tokenizer(texts: Sequence[str], size: int = 1024) -> Any:
     from transformers import PreTrainedTokenizerFast
 
     trained = ByteLevelBPETokenizer()
-    trained.train_from_iterator(texts, vocab_size=size, min_frequency=2, special_tokens=["<pad>", "<s>", "</s>"])
+    trained.train_from_iterator(
+        texts, vocab_size=size, min_frequency=2, special_tokens=["<pad>", "<s>", "</s>"], show_progress=False
+    )
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=trained._tokenizer, bos_token="<s>", eos_token="</s>", pad_token="<pad>"
     )
@@ -52,7 +54,9 @@ def make_model(tokenizer: Any) -> Any:
 def make_base(folder: Path, prompts: Sequence[str], answers: Sequence[str], steps: int = 110, seed: int = 0) -> None:
     """Write a base model to `folder` that has learnt to answer each prompt with the answer in the same place."""
     import torch
+    from transformers.utils.logging import disable_progress_bar
 
+    disable_progress_bar()
     torch.manual_seed(seed)
     dice = random.Random(seed)
     tokenizer = make_tokenizer([prompt + answer for prompt, answer in zip(prompts, answers, strict=True)] * 2)

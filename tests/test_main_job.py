@@ -122,6 +122,8 @@ def test_the_quick_start(tmp_path: Path, home: Path) -> None:
     assert told["before"].strip() != told["after"].strip()
     assert "JsonFormatter('[capital]'): Paris" in done.stdout
     assert "10 of the first 10 examples" in done.stdout
+    first, _, second = done.stdout.strip().splitlines()[:3]
+    assert (first[:6], second[:6]) == ("[1/5] ", "[2/5] ") and "model shards" not in done.stderr
 
 
 @pytest.mark.engine

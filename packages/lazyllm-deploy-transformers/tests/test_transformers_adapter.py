@@ -29,9 +29,9 @@ def test_the_command_serves_the_folder_with_typed_port_and_host(folder):
 
 
 @pytest.mark.parametrize("level", ["debug", "error", None])
-def test_the_log_level_is_passed_on_where_it_is_given(folder, level):
+def test_the_log_level_is_passed_on(folder, level):
     argv = TransformersDeploy(**({"log_level": level} if level else {})).cmd(str(folder)).steps[0].argv
-    assert [a for a in argv if str(a).startswith("--log-level")] == ([f"--log-level={level}"] if level else [])
+    assert [a for a in argv if str(a).startswith("--log-level")] == [f"--log-level={level or 'info'}"]
 
 
 def test_a_stop_leaves_the_server_its_shutdown_timeout_and_time_to_end(folder):

@@ -5,8 +5,10 @@ import socket
 import pytest
 
 from lazyllm.errors import LauncherError
+from lazyllm.jobs.keys import API_KEY
 from lazyllm_deploy_transformers.address import bind, url_of
-from lazyllm_deploy_transformers.arguments import parse, parse_size
+from lazyllm_deploy_transformers.arguments import KEY, Settings, parse, parse_size
+from lazyllm_deploy_transformers.engine import TransformersDeploy
 from lazyllm_deploy_transformers.threads import default_threads
 
 
@@ -21,6 +23,16 @@ def test_sizes_and_wrong_options(capsys):
             parse(argv)
         assert e.value.code == 2
     assert "expected bytes such as" in capsys.readouterr().err
+
+
+def test_options_that_are_not_given_are_the_same_on_every_road():
+    settings = parse(["--model", "x"])
+    assert settings == Settings("x") and (settings.max_num_seqs, settings.shutdown_timeout) == (64, 30.0)
+    own = {"port", "host", "start_timeout"}
+    assert {n: v for n, v in TransformersDeploy.defaults.items() if n not in own} == {
+        n: getattr(settings, n) for n in TransformersDeploy.defaults if n not in own
+    }
+    assert KEY == API_KEY
 
 
 def test_threads_follow_omp_num_threads(monkeypatch):

@@ -29,11 +29,12 @@ def test_content_parts_are_joined_and_developer_speaks_as_system():
         {
             "messages": [
                 {"role": "developer", "content": [{"type": "text", "text": "be "}, {"type": "text", "text": "kind"}]},
-                {"role": "assistant", "content": None},
+                {"role": "assistant", "content": "", "function_call": None},
             ]
         }
     )
-    assert asked.messages == [{"role": "system", "content": "be kind"}, {"role": "assistant", "content": ""}]
+    assert asked.messages[0] == {"role": "system", "content": "be kind"}
+    assert asked.messages[1]["role"] == "assistant" and asked.messages[1]["content"] == ""
 
 
 @pytest.mark.parametrize("stop, expected", [(None, ()), ([], ()), ("x", ("x",)), (list("abcde"), tuple("abcde"))])
@@ -178,6 +179,8 @@ def test_values_are_told_by_the_names_that_json_has_for_them(body, said):
         ("hi", "must be an object"),
         ({"role": "robot", "content": "x"}, "role"),
         ({"role": "user"}, "content is missing"),
+        ({"role": "assistant"}, "content is missing. An answer has content or tool_calls"),
+        ({"role": "assistant", "content": None, "tool_calls": []}, "content is missing"),
         ({"role": "user", "content": [{"type": "image_url"}]}, "text only"),
         ({"role": "user", "content": 3}, "must be a string"),
         ({"role": "user", "content": "\ud800"}, "surrogate"),

@@ -20,9 +20,9 @@ def chat(messages=HI, **body):
     return read_chat({"messages": messages, **body})
 
 
-def called(arguments='{"city": "Paris"}', name="weather", **message):
-    call = {"id": "call_1", "type": "function", "function": {"name": name, "arguments": arguments}}
-    return {"role": "assistant", "content": None, "tool_calls": [call], **message}
+def called(arguments='{"city": "Paris"}'):
+    call = {"id": "call_1", "type": "function", "function": {"name": "weather", "arguments": arguments}}
+    return {"role": "assistant", "content": None, "tool_calls": [call]}
 
 
 def test_tools_reach_the_template_as_the_request_has_them():
@@ -81,41 +81,6 @@ def test_completions_take_no_tools():
     assert read_completion({"prompt": "x", "tools": []}).params.tools is None
 
 
-@pytest.mark.parametrize("arguments", ['{"city": "北京"}', {"city": "北京"}])
-def test_arguments_of_earlier_calls_become_objects(arguments):
-    message = chat([*HI, called(arguments)]).messages[1]
-    assert message["content"] == "" and message["tool_calls"][0]["id"] == "call_1"
-    assert message["tool_calls"][0]["function"] == {"name": "weather", "arguments": {"city": "北京"}}
-
-
-def test_calls_without_arguments_and_messages_without_calls():
-    assert chat([called("")]).messages[0]["tool_calls"][0]["function"]["arguments"] == {}
-    for none in (None, []):
-        assert "tool_calls" not in chat([called(tool_calls=none)]).messages[0]
-    result = {"role": "tool", "tool_call_id": "call_1", "content": [{"type": "text", "text": "18"}]}
-    assert chat([result]).messages == [{"role": "tool", "tool_call_id": "call_1", "content": "18"}]
-
-
-@pytest.mark.parametrize(
-    "message, param",
-    [
-        (called("{city"), "messages[1].tool_calls[0].function.arguments"),
-        (called("[1]"), "messages[1].tool_calls[0].function.arguments"),
-        (called(3), "messages[1].tool_calls[0].function.arguments"),
-        (called("[" * 100_000), "messages[1].tool_calls[0].function.arguments"),
-        (called(name=None), "messages[1].tool_calls[0].function.name"),
-        (called(tool_calls=["weather"]), "messages[1].tool_calls[0]"),
-        (called(tool_calls="weather"), "messages[1].tool_calls"),
-        (called(role="user", content="x"), "messages[1].tool_calls"),
-        ({"role": "tool", "content": "x", "tool_call_id": 3}, "messages[1].tool_call_id"),
-    ],
-)
-def test_calls_that_are_none_are_refused_by_their_place(message, param):
-    with pytest.raises(ApiError) as e:
-        chat([*HI, message])
-    assert (e.value.status, e.value.param) == (400, param) and len(e.value.message) < 300
-
-
 # what the templates of the families do, in a line each
 TOOLS = "{% if tools %}{% for t in tools %}{{ t | tojson }}{% endfor %}{% endif %}"
 TURNS = (
@@ -172,6 +137,35 @@ def test_a_template_of_its_own_for_tools_is_the_one_that_counts():
     made = tokenizer({"default": family("", ""), "tool_use": FAMILIES["hermes"][0]})
     style = Text(made).style
     assert style.shows and style.writes and style.format == HERMES
+
+
+PLAIN = TURNS.replace("CALLS", "")
+HERMES_TOO = FAMILIES["hermes"][0]
+AS_TEXT = family(each("{{ 'CALL ' + c.function.arguments }}"), "")
+
+
+@pytest.mark.parametrize(
+    "default, tool_use, body, written",
+    [
+        (PLAIN, HERMES_TOO, {}, None),
+        (PLAIN, HERMES_TOO, {"tools": [WEATHER], "tool_choice": "none"}, None),
+        (PLAIN, HERMES_TOO, {"tools": [WEATHER]}, {"city": "Paris"}),
+        (PLAIN, HERMES_TOO, {"chat_template_kwargs": {"tools": [WEATHER]}}, {"city": "Paris"}),
+        (AS_TEXT, HERMES_TOO, {}, '{"city": "Paris"}'),
+        (AS_TEXT, HERMES_TOO, {"tools": [WEATHER]}, {"city": "Paris"}),
+    ],
+)
+def test_earlier_calls_fit_the_template_that_the_request_gets(default, tool_use, body, written):
+    text, seen = Text(tokenizer({"default": default, "tool_use": tool_use})), []
+    render = text._tokenizer.apply_chat_template
+    text._tokenizer.apply_chat_template = lambda messages, **kw: seen.append(messages) or render(messages, **kw)
+    asked = chat([*HI, called()], **body)
+    work = text.encode_chat(asked.messages, asked.template, asked.params.tools)
+    if written is None:
+        with pytest.raises(ApiError, match="no place for tool_calls"):
+            asyncio.run(work)
+    else:
+        assert asyncio.run(work) and seen[0][1]["tool_calls"][0]["function"]["arguments"] == written
 
 
 @pytest.mark.parametrize("arguments", ["{{ 'text: ' + c.function.arguments }}", "{{ c.function.arguments }}"])

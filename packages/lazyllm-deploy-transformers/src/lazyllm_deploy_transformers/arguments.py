@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import NoReturn
+from dataclasses import MISSING, dataclass, fields
+from typing import Any, NoReturn
 
 KEY = "LAZYLLM_API_KEY"
 DEVICE = re.compile(r"auto|cpu|cuda(:[0-9]{1,3})?")
@@ -36,6 +36,10 @@ class Settings:
     threads: int | None = None
     shutdown_timeout: float = 30.0
     log_level: str = "info"
+
+
+DEFAULTS: dict[str, Any] = {f.name: f.default for f in fields(Settings) if f.default is not MISSING}
+"""What an option is where it is not given"""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -93,20 +97,18 @@ def make_parser() -> argparse.ArgumentParser:
     )
     add = p.add_argument
     add("--model", required=True, metavar="DIR", help="folder with config.json, weights and tokenizer")
-    add("--host", default="127.0.0.1", help="address to bind (default: %(default)s)")
-    add("--port", type=_port, default=8000, help="port to bind, 0 for a free one (default: %(default)s)")
+    add("--host", help="address to bind (default: %(default)s)")
+    add("--port", type=_port, help="port to bind, 0 for a free one (default: %(default)s)")
     add("--model-name", metavar="NAME", help="name that clients use (default: the folder's name)")
     add(
         "--dtype",
         choices=DTYPES,
-        default="auto",
         help="default: the checkpoint's, float32 where the CPU has no arithmetic for it",
     )
-    add("--device", type=_device, default="auto", metavar="auto|cpu|cuda[:N]", help="default: cuda if there is one")
+    add("--device", type=_device, metavar="auto|cpu|cuda[:N]", help="default: cuda if there is one")
     add(
         "--max-num-seqs",
         type=_whole(LIMITS["max_num_seqs"]),
-        default=64,
         metavar="N",
         help="sequences computed at once (default: %(default)s)",
     )
@@ -139,11 +141,11 @@ def make_parser() -> argparse.ArgumentParser:
     add(
         "--shutdown-timeout",
         type=_seconds,
-        default=30.0,
         metavar="S",
         help="seconds that SIGTERM leaves running answers (default: %(default)s)",
     )
-    add("--log-level", choices=LOG_LEVELS, default="info", help="debug logs every request")
+    add("--log-level", choices=LOG_LEVELS, help="debug logs every request")
+    p.set_defaults(**DEFAULTS)
     return p
 
 

@@ -12,7 +12,7 @@ from lazyllm.components.deploy import LazyLLMDeployBase
 from lazyllm.errors import ServiceError
 from lazyllm.jobs.command import Arg, Command, Ref, Service, Step
 
-from .arguments import LIMITS
+from .arguments import DEFAULTS, LIMITS
 from .checks import check_folder
 from .options import check_options
 
@@ -47,17 +47,8 @@ class TransformersDeploy(LazyLLMDeployBase):
     defaults: ClassVar[Mapping[str, Any]] = {
         "port": None,
         "host": None,
-        "model_name": None,
-        "dtype": "auto",
-        "device": "auto",
-        "max_num_seqs": 64,
-        "max_model_len": None,
-        "max_batch_tokens": None,
-        "kv_cache_memory": None,
-        "threads": None,
-        "shutdown_timeout": 30.0,
+        **{name: DEFAULTS[name] for name in _PASSED},
         "start_timeout": 600.0,
-        "log_level": None,
     }
     types: ClassVar[Mapping[str, type]] = {**LazyLLMDeployBase.types, "model_name": str, "log_level": str}
     auto_map: ClassVar[Mapping[str, str]] = {"max_token_num": "max_model_len"}

@@ -76,7 +76,7 @@ class Server:
 
             engine = Engine(self._settings, self._threads)
             line = engine.start(self._loop)
-            text = Text(engine.tokenizer)
+            text = Text(engine.tokenizer, engine.sizing.max_model_len)
             # a full collection would look at a million objects of the libraries, and hold up every answer meanwhile
             gc.freeze()
         except LazyLLMError as e:

@@ -5,32 +5,50 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeVar
 
+from .bounds import byte_characters, core_of, most_characters
 from .protocol.errors import ApiError
 from .protocol.tools import Offered
 from .toolcalls import Format
 from .toolformats import ToolStyle, check_tools, find_style, fit_calls
 
-# chat_template too: a client's own program could keep the only tokenizer thread busy forever
+_LONG = 2**16  # characters, which take a tenth of a second
+# chat_template too: a client's own program could keep the thread that writes prompts busy forever
 _RESERVED = frozenset(
     {"chat_template", "conversation", "messages", "tokenize", "tokenizer_kwargs", "return_dict", "return_tensors"}
     | {"padding", "truncation"}
 )
+T = TypeVar("T")
 
 
 class Text:
-    """Encodes on one thread of its own: a long prompt must not hold up other answers, and tokenizers are not shared."""
+    """Writes and encodes prompts on a thread of its own, long texts on another, so that they hold up no short one.
 
-    def __init__(self, tokenizer: Any) -> None:
+    That takes one of the library's fast tokenizers, which threads may share. Any other works on one thread, where a
+    text waits for those before it. A text too long for `context` tokens is refused before it is encoded, where the
+    tokenizer tells how much text a token can stand for.
+    """
+
+    def __init__(self, tokenizer: Any, context: int | None = None) -> None:
         self._tokenizer = tokenizer
-        self._thread = ThreadPoolExecutor(1, "tokenizer")
+        self._thread = self._long = ThreadPoolExecutor(1, "tokenizer")
+        self._context = context
+        self._most: int | None = None
+        if (core := core_of(tokenizer, "_encode_plus", "__call__")) is not None:
+            tokenizer("")  # the first call sets the core up (truncation, padding), which must not happen in two threads
+            self._long = ThreadPoolExecutor(1, "tokenizer-long")
+            self._most = most_characters(core)
         self._decode = _decode(tokenizer)
         # the texts of single tokens, at most the vocabulary: each step of an answer asks for one again
         self._known: dict[bool, dict[int, str]] = {False: {}, True: {}}
-        self._bytes = {char: byte for byte, char in _byte_level().items()}
+        self._bytes = {char: byte for byte, char in byte_characters().items()}
         self._has_template = bool(getattr(tokenizer, "chat_template", None))
-        self.style = find_style(self._render) if self._has_template else ToolStyle()
+        self.style = self._toolless = ToolStyle()
+        if self._has_template:
+            self.style = find_style(self._render)
+            # a model may have a template of its own for conversations with tools, and another one does for the rest
+            self._toolless = find_style(lambda messages, _: self._render(messages, None))
         self._hidden = _hidden(tokenizer, self.style.format)
 
     def _render(self, messages: list[dict[str, Any]], tools: list[dict[str, Any]] | None) -> str:
@@ -40,7 +58,7 @@ class Text:
 
     async def encode(self, text: str) -> list[int]:
         """Return the tokens of a bare prompt, with the special ones that the model expects around it."""
-        return await self._run(lambda: self._tokenizer(text)["input_ids"], "prompt")
+        return await self._tokens(text, "prompt")
 
     async def encode_chat(
         self, messages: list[dict[str, Any]], options: dict[str, Any], tools: Offered | None = None
@@ -48,7 +66,8 @@ class Text:
         """Return the tokens of a conversation as the model's chat template writes it, ready for the answer.
 
         Raises:
-            ApiError: the model has no template, or the template refuses the messages or has no use for the tools.
+            ApiError: the model has no template, or the template refuses the messages or has no use for the tools or
+                for earlier calls, or what it writes is longer than the context.
         """
         if not self._has_template:
             raise ApiError(
@@ -64,18 +83,27 @@ class Text:
             if "tools" in options:
                 raise ApiError("tools and chat_template_kwargs.tools: give one of them.", param="chat_template_kwargs")
             options["tools"] = tools.described
-        messages = fit_calls(messages, self.style)
+        messages = fit_calls(messages, self.style if options.get("tools") else self._toolless)
+        options.setdefault("add_generation_prompt", True)
+        written = await self._run(
+            lambda: self._tokenizer.apply_chat_template(messages, tokenize=False, **options), "messages", self._thread
+        )
+        return await self._tokens(written, "messages", add_special_tokens=False)
 
-        def run() -> list[int]:
-            options.setdefault("add_generation_prompt", True)
-            written = self._tokenizer.apply_chat_template(messages, tokenize=False, **options)
-            return list(self._tokenizer(written, add_special_tokens=False)["input_ids"])
+    async def _tokens(self, text: str, param: str, **options: bool) -> list[int]:
+        if self._context and self._most and len(text) > self._most * self._context:
+            raise ApiError(
+                f"This model's context is {self._context} tokens, at most {self._most * self._context} characters, but "
+                f"the request has {len(text)}. Shorten the prompt.",
+                param=param,
+                code="context_length_exceeded",
+            )
+        thread = self._long if len(text) > _LONG else self._thread
+        return await self._run(lambda: list(self._tokenizer(text, **options)["input_ids"]), param, thread)
 
-        return await self._run(run, "messages")
-
-    async def _run(self, work: Callable[[], list[int]], param: str) -> list[int]:
+    async def _run(self, work: Callable[[], T], param: str, thread: ThreadPoolExecutor) -> T:
         try:
-            return list(await asyncio.get_running_loop().run_in_executor(self._thread, work))
+            return await asyncio.get_running_loop().run_in_executor(thread, work)
         except Exception as e:  # templates are programs of the model's author and raise what they like
             text = " ".join(str(e).split())[:300] or type(e).__name__
             raise ApiError(f"The model's tokenizer or chat template does not take this: {text}", param=param) from e
@@ -119,21 +147,8 @@ def _hidden(tokenizer: Any, form: Format | None) -> frozenset[int] | None:
 
 def _decode(tokenizer: Any) -> Callable[[list[int], bool], str]:
     """Return the function (tokens, skip_special) → text; a fast tokenizer's core is called without its wrappers."""
-    kind, core = type(tokenizer), getattr(tokenizer, "_tokenizer", None)
-    decode: Any = getattr(core, "decode", None)
-    own = getattr(kind, "_decode", None), kind.decode
-    usual = [getattr(f, "__module__", "") for f in own] == [
-        "transformers.tokenization_utils_tokenizers",
-        "transformers.tokenization_utils_base",
-    ]
-    if usual and decode:
+    core = core_of(tokenizer, "_decode", "decode")
+    if core is not None:
+        decode = core.decode
         return lambda ids, skip: str(decode(ids, skip_special_tokens=skip))
     return lambda ids, skip: str(tokenizer.decode(ids, skip_special_tokens=skip, clean_up_tokenization_spaces=False))
-
-
-def _byte_level() -> dict[int, str]:
-    """Return the characters by which byte-level tokenizers write bytes: printable Latin-1 stands for itself."""
-    plain = [*range(33, 127), *range(161, 173), *range(174, 256)]
-    table = {byte: chr(byte) for byte in plain}
-    others = (byte for byte in range(256) if byte not in table)
-    return table | {byte: chr(256 + i) for i, byte in enumerate(others)}

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from difflib import get_close_matches
 from typing import Any
 
 from . import fields
-from .errors import ApiError
+from .errors import ApiError, brief
 
-_ROLES = ("system", "developer", "user", "assistant", "tool", "function")
+_ROLES = ("system", "developer", "user", "assistant", "tool")
+_CALLING = ("tool_calls", "tool_call_id")
 
 
 def read_messages(messages: Any) -> list[dict[str, Any]]:
@@ -26,6 +28,7 @@ def _message(message: Any, where: str) -> dict[str, Any]:
     if not isinstance(message, dict):
         raise ApiError(f"{where} must be an object with role and content.", param="messages")
     role = message.get("role")
+    _refuse_lost(message, where)
     if role not in _ROLES:
         raise ApiError(
             f"{where}.role must be system, developer, user, assistant or tool, not {fields.shown(role)}.",
@@ -34,8 +37,9 @@ def _message(message: Any, where: str) -> dict[str, Any]:
     read = dict(message)
     if role == "developer":
         read["role"] = "system"
-    if message.get("content") is None and role != "assistant":
-        raise ApiError(f"{where}.content is missing.", param="messages")
+    if message.get("content") is None and not (role == "assistant" and message.get("tool_calls")):
+        more = " An answer has content or tool_calls." if role == "assistant" else ""
+        raise ApiError(f"{where}.content is missing.{more}", param="messages")
     read["content"] = _content(message.get("content"), f"{where}.content")
     calls = read.pop("tool_calls", None)
     if calls:
@@ -43,6 +47,26 @@ def _message(message: Any, where: str) -> dict[str, Any]:
     if read.get("tool_call_id") is not None:
         fields.text(read["tool_call_id"], f"{where}.tool_call_id")
     return read
+
+
+def _refuse_lost(message: dict[str, Any], where: str) -> None:
+    """Refuse calls and results under names that no template reads; other names of its own a template may well have."""
+    old = "role" if message.get("role") == "function" else "function_call"
+    if message.get(old) is not None:
+        raise ApiError(
+            f"{where}.{old}: functions in the protocol's old form are not supported. Send calls as tool_calls, and "
+            "their results with the role tool.",
+            param=f"{where}.{old}",
+            code="unsupported_parameter",
+        )
+    for name in message:
+        meant = get_close_matches(name.lower()[:100], _CALLING, n=1, cutoff=0.8)
+        if meant and name not in _CALLING:
+            raise ApiError(
+                f"{where} has the unknown field {brief(name)!r}. Did you mean {meant[0]!r}?",
+                param=f"{where}.{brief(name)}",
+                code="unknown_field",
+            )
 
 
 def _content(content: Any, where: str) -> str:
