@@ -45,7 +45,7 @@ def slurm() -> Iterator[Callable[[str], str]]:
 def simulated(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Put simulated PBS and LSF commands first on PATH; return the folder of their state."""
     root, programs = tmp_path_factory.mktemp("sim"), tmp_path_factory.mktemp("bin")
-    for name in ("qsub", "qstat", "qdel", "bsub", "bjobs", "bkill"):
+    for name in ("qsub", "qstat", "qdel", "bsub", "bjobs", "bkill", "lsid"):
         program = programs / name
         program.write_text(f"#!{sys.executable} -IS\n" + SIMULATOR.read_text().partition("\n")[2])
         program.chmod(0o755)

@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Simulated PBS (qsub, qstat, qdel) and LSF (bsub, bjobs, bkill): one file, which acts as the name it is called by.
+"""Simulated PBS (qsub, qstat, qdel) and LSF (bsub, bjobs, bkill, lsid): one file, which acts as what it is called.
 
 Jobs really run, here, one process tree each. What a submission prints, which directives are taken, how jobs are listed
 and how their ends look follows the vendors' manuals (PBS Professional 2021.1, LSF 10.1); neither was at hand to compare
-with, so exact wordings of errors are likely rather than certain. State is kept in the folder that SIM_SCHEDULER names.
+with, so exact wordings of errors are likely rather than certain. State is kept in the folder that SIM_SCHEDULER names;
+its name is the cluster's, too.
 Files in it change its ways: `down` (all commands fail), `no-history` (ended jobs are forgotten), `hold` (none starts),
 `slow` (a submission is answered after three seconds).
 """
@@ -53,9 +54,11 @@ def add(script: str, **facts: object) -> str:
             number += 1
     folder = ROOT / str(number)
     (folder / "script").write_bytes(script.encode("utf-8", "surrogateescape"))
+    (folder / "environ").write_bytes(b"\0".join(b"%s=%s" % item for item in os.environb.items()))
     write(folder, state="queued", **facts)
     argv = [sys.executable, __file__, "--run", str(folder)]
-    subprocess.Popen(argv, stdin=-3, stdout=-3, stderr=-3, start_new_session=True)
+    own = {"SIM_SCHEDULER": str(ROOT), "PATH": os.environ["PATH"]}  # a daemon is no process of the job's
+    subprocess.Popen(argv, stdin=-3, stdout=-3, stderr=-3, env=own, start_new_session=True)
     return str(number)
 
 
@@ -83,7 +86,8 @@ def run(folder: Path) -> None:
     if gone.exists():
         write(folder, state="ended", code=None)
         return
-    env = {**os.environ, "PBS_JOBID": folder.name + ".sim", "LSB_JOBID": folder.name}
+    env = dict(item.split(b"=", 1) for item in (folder / "environ").read_bytes().split(b"\0"))
+    env.update({b"PBS_JOBID": f"{folder.name}.sim".encode(), b"LSB_JOBID": folder.name.encode()})
     job = subprocess.Popen(["/bin/bash", str(folder / "script")], stdin=-3, stdout=-3, stderr=-3, env=env, cwd="/",
                            start_new_session=True)  # fmt: skip
     write(folder, state="running", pid=job.pid)
@@ -125,6 +129,9 @@ def qsub(arguments: list[str]) -> None:
 
 
 def qstat(arguments: list[str]) -> None:
+    if arguments == ["-B", "-f"]:
+        print(f"Server: {ROOT.name}\n    server_state = Active")
+        return
     assert arguments[:4] == ["-f", "-F", "json", "-x"], arguments
     jobs, bad = {}, []
     for jobid in arguments[4:]:
@@ -180,6 +187,10 @@ def bjobs(arguments: list[str]) -> None:
         records.append({"JOBID": number, "STAT": state, "EXIT_REASON": why, "KILL_REASON": "", "SUSPEND_REASON": ""})
     print(json.dumps({"COMMAND": "bjobs", "JOBS": len(records), "RECORDS": records}, indent=2))
     raise SystemExit(code)
+
+
+def lsid(arguments: list[str]) -> None:
+    print(f"IBM Spectrum LSF 10.1.0.0\n\nMy cluster name is {ROOT.name}\nMy master name is here")
 
 
 def bkill(arguments: list[str]) -> None:

@@ -28,15 +28,15 @@ from lazyllm_launch_psij.poller import PsijPoller, Seen
 from lazyllm_launch_psij.unsent import judge_unsent
 
 SLURM = """\
-JOBID               ST                  REASON
-1                   PD                  (ReqNodeNotAvail, Un
-2                   R                   None
-3                   F                   None
-4                   OOM                 OutOfMemory
-5                   CA                  None
-6                   ??                  None
-7                   PD                  launch failed requeu
-8                   CD                  None
+JOBID               ST                  NAME                    REASON
+1                   PD                  sleep-k1                (ReqNodeNotAvail, Un
+2                   R                   j-k2                    None
+3                   F                   j-k3                    None
+4                   OOM                 j-k4                    OutOfMemory
+5                   CA                  j-k5                    None
+6                   ??                  j-k6                    None
+7                   PD                  j-k7                    launch failed requeu
+8                   CD                  j-k8                    None
 
 """
 
@@ -52,6 +52,7 @@ def test_slurm_reasons_that_psij_does_not_know_do_no_harm():
     }  # fmt: skip
     words = read(executor("slurm"), "slurm", SLURM)
     assert (words["1"].message, words["7"].message) == ("(ReqNodeNotAvail, Un", "launch failed requeu")
+    assert (words["1"].name, words["8"].name) == ("sleep-k1", "j-k8")
     assert states("slurm", "") == {} and states("slurm", "slurm_load_jobs error: Unable to contact") == {}
 
 
@@ -146,6 +147,7 @@ def test_slurm_lists_all_and_leaves_out_what_it_forgot():
 def record(tmp_path, monkeypatch):
     monkeypatch.setenv("LAZYLLM_HOME", str(tmp_path / "home"))
     config.override(mode="normal")
+    monkeypatch.setattr(unsent, "identity", lambda *_: "")
     command = Command((Step(("true",)),))
     return recording.create(command, name="x", launcher="psij", env={}, host=None, detached=True)
 
@@ -270,7 +272,7 @@ def test_what_can_never_start_is_cancelled_once_that_is_sure(record, monkeypatch
     for reason, later in words:  # a controller that starts has no nodes yet
         assert judge(record, "slurm", "1", Seen(Status.InQueue, time.time() + later, reason)) is Status.InQueue
     last = Seen(Status.InQueue, time.time() + 9, "PartitionConfig")
-    assert judge(record, "slurm", "1", last) is Status.Failed and told == [("slurm", "1")]
+    assert judge(record, "slurm", "1", last) is Status.Failed and told == [(record, "slurm", "1")]
     assert record.status()["reason"].startswith("Slurm would never start it: its queue has no node that large")
 
 

@@ -5,21 +5,28 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
+import tempfile
 import time
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from lazyllm.errors import JobError, LauncherError
+from lazyllm.jobs import manage
+from lazyllm.jobs.polling import Poller
 from lazyllm.jobs.status import Status
 from lazyllm.testing import LauncherConformance
 from lazyllm.testing.programs import python
-from lazyllm_launch_psij import launcher
+from lazyllm_launch_psij import cluster, judge, launcher
 from lazyllm_launch_psij.commands import place_here
 from lazyllm_launch_psij.launcher import PsijLauncher
 from lazyllm_launch_psij.poller import poller
 
 pytestmark = [pytest.mark.slurm, pytest.mark.xdist_group("slurm"), pytest.mark.usefixtures("slurm")]
 
+SLURM = Path(__file__).parents[2] / "lazyllm-launch-slurm" / "tests" / "slurm_cluster.py"
 GRACEFUL = """
 import signal, time
 def end(*_): time.sleep(1); print("saved", flush=True); raise SystemExit
@@ -127,3 +134,82 @@ def test_a_runner_that_is_killed():
     with pytest.raises(JobError, match="runner died"):
         job.wait(30)
     assert poller("slurm", place_here("slurm")).queries
+
+
+def test_requeued_by_hand_it_runs_on():
+    """Slurm would begin it anew, and its record had ended."""
+    job = running("import time; time.sleep(3); print('whole')")
+    done = subprocess.run(["scontrol", "requeue", str(job.jobid)], capture_output=True, text=True)
+    assert done.returncode and job.wait(30) is Status.Done and job.output() == "whole\n"
+
+
+def test_cancelled_in_slurm_is_told_apart_from_stopped():
+    job = running(GRACEFUL)
+    while "ready" not in job.output():
+        time.sleep(0.05)
+    subprocess.run(["scancel", str(job.jobid)], check=True)
+    with pytest.raises(JobError, match="stopped by its scheduler"):
+        job.wait(30)
+
+
+@pytest.fixture
+def other():
+    """The configuration of a second cluster."""
+    folder = tempfile.mkdtemp(prefix="slurm-", dir="/tmp")
+    try:
+        yield subprocess.run([sys.executable, SLURM, "up", folder], capture_output=True, text=True, check=True).stdout
+    finally:
+        subprocess.run([sys.executable, SLURM, "down", folder], capture_output=True, check=True)
+
+
+@pytest.mark.faults
+def test_one_path_names_two_clusters(other, monkeypatch, tmp_path):
+    """As on two login nodes that share the homes: each has a configuration of its own, and jobs of the same numbers."""
+    conf, home, later = tmp_path / "slurm.conf", os.environ["SLURM_CONF"], ["--begin=now+1hour", "--wrap=true"]
+    conf.symlink_to(home)
+    monkeypatch.setenv("SLURM_CONF", str(conf))
+    waiting = PsijLauncher("slurm", sync=False, options={"begin": "now+1hour"}).makejob(["true"])
+    waiting.start()
+    jobs = [running("import time; time.sleep(300)"), waiting]
+    conf.unlink()
+    conf.symlink_to(other.strip())
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "uname", lambda: SimpleNamespace(nodename="another"))
+        for module, limit in ((cluster, "SAME"), (judge, "UNSURE"), (judge, "LOST"), (judge, "LAG")):
+            patch.setattr(module, limit, 0.0)
+        for taken in (False, True):
+            if taken:
+                while sbatch(*later) < max(int(str(job.jobid)) for job in jobs):
+                    pass
+            for _ in "ab":
+                Poller.pollers.clear()
+                found = {info.id: info.state for info in manage.ps()}
+                assert [found[job.id] for job in jobs] == [Status.Running, Status.InQueue]
+        with pytest.raises(LauncherError, match="another one answers here: loop"):
+            manage.stop(waiting.id)
+        assert {str(job.jobid) for job in jobs} <= {*subprocess.check_output(["squeue", "-ho%i"], text=True).split()}
+    conf.unlink()
+    conf.symlink_to(home)
+    Poller.pollers.clear()
+    for job in jobs:
+        job.stop()
+        assert job.status is Status.Cancelled
+
+
+def sbatch(*options):
+    return int(subprocess.check_output(["sbatch", "--parsable", "-o/dev/null", *options], text=True))
+
+
+def test_another_job_of_its_number_is_left_alone():
+    """As after the controller has lost its memory."""
+    number = sbatch("--begin=now+1hour", "--wrap=true")
+    job = PsijLauncher("slurm", sync=False, options={"begin": "now+1hour"}).makejob(["true"])
+    job.start()
+    own = str(job.jobid)
+    job.record.submitted(str(number))
+    Poller.pollers.clear()
+    manage.stop(job.id)
+    assert job.status is Status.Cancelled
+    left = subprocess.check_output(["squeue", "-h", "-o%i"], text=True).split()
+    assert str(number) in left
+    subprocess.run(["scancel", own, str(number)], check=True)

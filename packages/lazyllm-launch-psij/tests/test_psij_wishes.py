@@ -44,7 +44,6 @@ def test_executors_are_named_once():
         ({"queue": "é"}, "queue='é'"),
         ({"queue": "-q"}, "queue='-q': expected a name"),
         ({"account": "a\n#PBS -q x"}, "account="),
-        ({"executor": "local", "ngpus": 1}, "ngpus=1: the executor 'local' cannot be asked for that"),
         ({"executor": "local", "queue": "q"}, "queue='q'"),
         ({"executor": "pbs", "options": ["x"]}, "options=['x']: expected a dict"),
         ({"executor": "pbs", "options": {"q": "x"}}, "Use the keyword queue"),
@@ -56,6 +55,7 @@ def test_executors_are_named_once():
         ({"executor": "pbs", "options": {"l x": "1"}}, "'l x' is no name of an option"),
         ({"executor": "slurm", "options": {"exclusive": True}}, "expected text or a number"),
         ({"executor": "slurm", "options": {"cpus_per_task": 2}}, "Use the keyword ncpus"),
+        ({"executor": "slurm", "options": {"requeue": ""}}, "The launcher sets it"),
         ({"executor": "lsf", "options": {"W": "1:00"}}, "Use the keyword timeout"),
         ({"sync": 1}, "sync=1: expected True or False"),
         ({"python": ""}, "python='': expected the path"),
@@ -94,13 +94,14 @@ def test_without_the_schedulers_commands(name, program, tmp_path, monkeypatch):
     "name, lines",
     [
         ("pbs", ["#PBS -N j-k1", "#PBS -l select=1:ncpus=4:ngpus=2", "#PBS -q q1", "#PBS -A acc",
-                 "#PBS -l walltime=1:01:00", "#PBS -l mem=8gb", "#PBS -l place=excl", "#PBS -V"]),
+                 "#PBS -l walltime=1:01:00", "#PBS -l mem=8gb", "#PBS -l place=excl", "#PBS -V", "#PBS -r n"]),
         ("pbs_classic", ["#PBS -l nodes=1:ppn=4:gpus=2", "#PBS -q q1"]),
         ("lsf", ["#BSUB -J j-k1", "#BSUB -n 4", '#BSUB -R "span[hosts=1]"', "#BSUB -gpu num=2", "#BSUB -q q1",
                  "#BSUB -P acc", "#BSUB -W 1:01", "#BSUB -env all"]),
         ("slurm", ["#SBATCH --job-name=j-k1", "#SBATCH --nodes=1", "#SBATCH --cpus-per-task=4",
                    "#SBATCH --gres=gpu:2", "#SBATCH --partition=q1", "#SBATCH --account=acc",
-                   "#SBATCH --time=1:01:00", '#SBATCH --comment="a b; c"', "#SBATCH --export=ALL"]),
+                   "#SBATCH --time=1:01:00", '#SBATCH --comment="a b; c"', "#SBATCH --export=ALL",
+                   "#SBATCH --no-requeue"]),
     ],
 )  # fmt: skip
 def test_directives(name, lines):

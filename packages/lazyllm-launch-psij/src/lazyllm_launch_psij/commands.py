@@ -21,8 +21,8 @@ PLACES = (
 """Variables that choose a cluster: a job is asked for where it was submitted, whatever they say by then."""
 KEPT = ("SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_CLUSTERS", "SLURM_JWT")
 FOREIGN = (
-    "SLURM_", "SLURMD_", "SQUEUE_", "SCANCEL_", "SBATCH_ARRAY", "SBATCH_WAIT", "PBS_JOB", "PBS_ARRAY", "LSB_JOB",
-    "LSB_BATCH", "LSF_JOB",
+    "SLURM_", "SLURMD_", "SQUEUE_", "SCANCEL_", "SINFO_", "SCONTROL_", "SBATCH_ARRAY", "SBATCH_WAIT", "SBATCH_CLUSTERS",
+    "SBATCH_JOB_NAME", "SBATCH_REQUEUE", "PBS_JOB", "PBS_ARRAY", "LSB_JOB", "LSB_BATCH", "LSF_JOB",
 )  # fmt: skip
 
 

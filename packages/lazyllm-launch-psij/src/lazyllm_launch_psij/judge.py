@@ -9,24 +9,27 @@ from typing import Any
 from lazyllm.common.log import LOG
 from lazyllm.errors import LauncherError
 from lazyllm.jobs import runner
-from lazyllm.jobs.polling import last_known, said_since
+from lazyllm.jobs.polling import last_known, lives, said_since
 from lazyllm.jobs.record import Record
 from lazyllm.jobs.status import Status, state_of
 from lazyllm.jobs.sweep import gone, sweep
 
 from .cancel import cancel
+from .home import at_home
 from .hopeless import hopeless
 from .poller import Seen
 from .schedulers import SCHEDULERS
 from .submit import LOG as NODE_LOG
-from .unsent import place_of
 
 LAG = 3.0
 """Seconds after a job's end in which its runner's last word may still be on its way through the file system."""
 UNSURE = 60.0
-"""Age in seconds from which on a job that its scheduler does not know is believed to be lost."""
+"""Age in seconds from which on a job that its scheduler does not know may be lost."""
 LOST = 10.0
 """Seconds for which the scheduler must have said so."""
+SILENT = 120.0
+"""Seconds for which its runner must have been silent, which gives a sign of life every 20 seconds: a network drive may
+hide it for a minute."""
 SURE = 3.0
 """Seconds for which it must have said why a job can never start: a scheduler that starts has no nodes at first."""
 UNKNOWN, NEVER = "unknown", "never"
@@ -46,24 +49,40 @@ def _judge(record: Record, told: dict[str, Any], name: str, jobid: str, seen: Se
     lasting = seen.asked - said_since(record, NEVER if never else seen.status or UNKNOWN)
     title = SCHEDULERS[name].title
     if seen.status is None:
-        if record.stopping and not told:
-            return _end(record, told, Status.Cancelled, "stopped")
-        if record.age < UNSURE or lasting < LOST:
-            return None
-        return _end(record, told, *gone(record, f"{title} no longer knows it, and its runner left no last word"))
-    if seen.status is Status.InQueue:
+        end = _lost(record, told, title, lasting)
+    elif seen.status is Status.InQueue:
         if state_of(told) is Status.Running:
             return None
-        return _give_up(record, told, name, jobid, never) if never and lasting >= SURE else seen.status
-    if not seen.status.ended:
+        end = (Status.Failed, f"{title} would never start it: {never}") if never and lasting >= SURE else None
+    elif seen.status.ended:
+        end = _ended(record, told, title, seen.status, lasting)
+    else:
         return seen.status
-    if lasting < LAG and (told or seen.status is not Status.Cancelled):
+    if end is None or not at_home(record, name):
+        return Status.InQueue if seen.status is Status.InQueue else None
+    if seen.status is Status.InQueue:
+        _take_out(record, name, jobid)
+    return _end(record, told, *end)
+
+
+def _lost(record: Record, told: dict[str, Any], title: str, lasting: float) -> tuple[Status, str] | None:
+    """Return the end of a job that its scheduler has not known for `lasting` seconds; None if it may live."""
+    if record.stopping and not told:
+        return Status.Cancelled, "stopped"
+    if record.age < UNSURE or lasting < LOST or (lives(record, SILENT) and not record.stopping):
+        return None
+    return gone(record, f"{title} no longer knows it, and its runner left no last word")
+
+
+def _ended(record: Record, told: dict[str, Any], title: str, said: Status, lasting: float) -> tuple[Status, str] | None:
+    """Return the end of a job that its scheduler says has ended; None while its runner's last word may come."""
+    if lasting < LAG and (told or said is not Status.Cancelled):
         return None
     if record.stopping:
-        return _end(record, told, Status.Cancelled, "stopped")
-    if seen.status is Status.Cancelled:
-        return _end(record, told, seen.status, f"cancelled in {title}")
-    return _end(record, told, Status.Failed, _why(record, told, title))
+        return Status.Cancelled, "stopped"
+    if said is Status.Cancelled:
+        return said, f"cancelled in {title}"
+    return Status.Failed, _why(record, told, title)
 
 
 def judge_local(record: Record, jobid: str) -> Status | None:
@@ -96,13 +115,12 @@ def _last_words(record: Record) -> str:
     return lines[-1][:300] if lines else ""
 
 
-def _give_up(record: Record, told: dict[str, Any], name: str, jobid: str, why: str) -> Status:
-    """End a job that its scheduler will never start, for the reason `why`."""
+def _take_out(record: Record, name: str, jobid: str) -> None:
+    """Have a scheduler forget a job that it will never start."""
     try:
-        cancel(name, jobid, place=place_of(record))
+        cancel(record, name, jobid)
     except LauncherError as error:
         LOG.warning("Job %s cannot be cancelled: %s", jobid, error)
-    return _end(record, told, Status.Failed, f"{SCHEDULERS[name].title} would never start it: {why}")
 
 
 def _end(record: Record, told: dict[str, Any], state: Status, reason: str) -> Status:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from lazyllm.errors import LauncherError
-from lazyllm.jobs import checks
+from lazyllm.jobs import checks, runner
 from lazyllm.jobs.job import Job
 from lazyllm.jobs.launcher import LazyLLMLaunchersBase
 from lazyllm.jobs.polling import last_known
@@ -16,14 +17,18 @@ from lazyllm.jobs.status import Status, state_of
 from lazyllm.jobs.sweep import here, signal_runner
 from lazyllm.jobs.view import JobView
 
+from .gpus import ASSUMED, fitted
+from .home import at_home
 from .judge import judge, judge_local
-from .poller import PsijPoller, poller
+from .poller import PsijPoller, Seen, poller
 from .schedulers import LOCAL, SCHEDULERS
 from .unsent import NOTE, SUBMITTING, begin, close, given_up, jobid_of, judge_unsent, noted, place_of
 from .wishes import Wishes
 
 MARGIN = 60.0
 """Seconds that the scheduler gives a job beyond its timeout, so that it is the runner that ends it."""
+NODE = str(Path(__file__).with_name("node.py"))
+"""The runner of a scheduler's job."""
 
 
 class PsijLauncher(LazyLLMLaunchersBase):
@@ -73,8 +78,13 @@ class PsijLauncher(LazyLLMLaunchersBase):
 
     def environment(self) -> dict[str, str]:
         """Refuse, before a record is made, what cannot be submitted here; the job gets no variables from here."""
-        self.host = "127.0.0.1" if self.wishes.ready() == LOCAL else None
+        name = self.wishes.ready()
+        self._fitted(name, told=True)
+        self.host = "127.0.0.1" if name == LOCAL else None
         return {}
+
+    def _fitted(self, name: str, *, told: bool = False) -> Wishes:
+        return fitted(self.wishes, name, "ngpus" in self.assumed, told=told)
 
     def submit(self, job: Job) -> str:
         record, name = job.demand_record(), self.wishes.place()
@@ -85,9 +95,10 @@ class PsijLauncher(LazyLLMLaunchersBase):
             return start(job)
         from .submit import submit
 
-        text = self._script(job, name)
+        text, ngpus = self._script(job, name), self._fitted(name).ngpus
+        hint = ASSUMED.format(ngpus) if ngpus and "ngpus" in self.assumed else ""
         try:
-            return submit(name, text, job.runner_environment())
+            return submit(name, text, job.runner_environment(), hint=hint)
         except BaseException as error:
             if record.stopping and isinstance(error, LauncherError):
                 close(record)  # whoever stopped it has ended the scheduler's command as well
@@ -98,6 +109,7 @@ class PsijLauncher(LazyLLMLaunchersBase):
     def submission(self, job: Job) -> str:
         name = self.wishes.place()
         if name == LOCAL:
+            self._fitted(name)
             return ""
         from .submit import shown
 
@@ -110,8 +122,9 @@ class PsijLauncher(LazyLLMLaunchersBase):
         record, scheduler = job.demand_record(), SCHEDULERS[name]
         options = [(scheduler.name_option, name_of(job.name, record.id, scheduler.longest))]
         limit = None if self.timeout is None else self.timeout + float(record.data["grace"]) + MARGIN
-        lines = directives(name, options + self.wishes.asked(name), queue=self.wishes.queue_of(name), timeout=limit)
-        return script(lines, job.runner_argv(), record)
+        wishes = self._fitted(name)
+        lines = directives(name, options + wishes.asked(name), queue=wishes.queue_of(name), timeout=limit)
+        return script(lines, [self.python, "-I", "-S", NODE, runner.__file__, str(record.folder)], record)
 
     def query(self, job: JobView) -> Status | None:
         job.waiting_for, record = "", job.record
@@ -124,8 +137,7 @@ class PsijLauncher(LazyLLMLaunchersBase):
             return state_of(told)  # the scheduler, which may hang, knows nothing better of a runner on this machine
         if name == LOCAL:
             return judge_local(record, jobid)
-        seen = poller(name, place_of(record)).seen(jobid)
-        if seen is None or seen.asked < float(record.data.get("created", 0)):  # nothing yet, or an earlier job's
+        if (seen := _seen(record, name, jobid)) is None:
             return last_known(record)
         state = judge(record, name, jobid, seen)
         reason = seen.message.strip().strip("()")
@@ -159,22 +171,21 @@ class PsijLauncher(LazyLLMLaunchersBase):
             return
         from .cancel import cancel
 
-        place = place_of(record)
-        cancel(name, jobid, running=record.state is Status.Running, force=force, place=place)
-        poller(name, place).hurry()
+        cancel(record, name, jobid, running=record.state is Status.Running, force=force)
+        poller(name, place_of(record)).hurry()
 
     def leftovers(self, jobs: Sequence[JobView]) -> dict[str, bool]:
         from .cancel import cancel
 
         told: dict[str, bool] = {}
         for record in (job.demand_record() for job in jobs):
-            name, jobid, place = _executor_of(record), jobid_of(record), place_of(record)
+            name, jobid = _executor_of(record), jobid_of(record)
             if name == LOCAL or jobid == SUBMITTING:
                 told[record.id] = False
-            elif seen := poller(name, place).seen(jobid):
+            elif (seen := _seen(record, name, jobid)) and at_home(record, name):
                 held = seen.status is not None and not seen.status.ended
                 if held:
-                    cancel(name, jobid, force=True, place=place)
+                    cancel(record, name, jobid, force=True)
                 told[record.id] = held
         return told
 
@@ -188,6 +199,14 @@ class PsijLauncher(LazyLLMLaunchersBase):
     def release(self, job: Job) -> None:
         if job.record and (name := _executor_of(job.record)) != LOCAL:
             poller(name, place_of(job.record)).leave(jobid_of(job.record))
+
+
+def _seen(record: Record, name: str, jobid: str) -> Seen | None:
+    """Return what the scheduler says of this very job; None if nothing yet. One of another name it is not."""
+    seen = poller(name, place_of(record)).seen(jobid)
+    if seen is None or seen.asked < float(record.data.get("created", 0)):  # an earlier job's
+        return None
+    return seen if not seen.name or seen.name.endswith(record.id) else Seen(None, seen.asked)
 
 
 def _executor_of(record: Record) -> str:

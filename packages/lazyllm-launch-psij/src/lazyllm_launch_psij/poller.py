@@ -10,7 +10,7 @@ from lazyllm.jobs.polling import Poller
 from lazyllm.jobs.status import Status
 from lazyllm.jobs.tools import Answer, Asking
 
-from .answers import UNKNOWN, Word, read
+from .answers import UNKNOWN, Word, asked, read
 from .commands import run
 from .library import executor
 
@@ -20,11 +20,15 @@ SINGLE = 20
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A job as it was seen last, at `asked` (seconds since 1970): `status`, None if the scheduler does not know it."""
+    """A job as it was seen last, at `asked` (seconds since 1970): `status`, None if the scheduler does not know it.
+
+    `name` is what the scheduler calls it, "" if that is not told.
+    """
 
     status: Status | None
     asked: float
     message: str = ""
+    name: str = ""
 
 
 class PsijPoller(Poller):
@@ -50,10 +54,10 @@ class PsijPoller(Poller):
         self._known.pop(jobid, None)
 
     def query(self, jobids: Collection[str]) -> None:
-        asked = time.time()
+        when = time.time()
         for jobid, word in self._ask(sorted(jobids)).items():
             before = self._known.get(jobid)
-            self._known[jobid] = Seen(word.status, asked, word.message)
+            self._known[jobid] = Seen(word.status, when, word.message, word.name)
             if before is None or before.status is not word.status:
                 self._changed = time.monotonic()
 
@@ -73,7 +77,7 @@ class PsijPoller(Poller):
 
     def _run(self, jobids: list[str]) -> Answer:
         self.queries += 1
-        return run(self.name, executor(self.name).get_status_command(jobids), place=self.place)
+        return run(self.name, asked(self.name, executor(self.name).get_status_command(jobids)), place=self.place)
 
 
 def _leaves_out(name: str, answer: Answer, understood: bool) -> bool:

@@ -18,7 +18,8 @@ class Scheduler:
     """One scheduler, as psij-python's executor `name` drives it.
 
     `prefix` is psij's for options. `programs` must be on PATH. `ours` are options that a user cannot give, with the
-    keyword that stands for them ("" if none does). `longest` is the length of a job's name.
+    keyword that stands for them ("" if none does). `longest` is the length of a job's name. `once` is the line of the
+    script that keeps the scheduler from beginning a job anew: its record has ended with the first run.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Scheduler:
     ours: Mapping[str, str] = field(default_factory=dict)
     longest: int = 64
     seconds: bool = True
+    once: str = ""
 
     def request(self, ncpus: int | None, ngpus: int) -> list[tuple[str, str]]:
         """Return the options that ask for one process on one node with so many CPUs and GPUs."""
@@ -64,7 +66,7 @@ _LSF = {
 _SLURM = {
     **dict.fromkeys(
         ("job-name", "J", "output", "o", "error", "e", "input", "i", "chdir", "D", "array", "a", "export", "wait", "W",
-         "wrap", "parsable", "nodes", "N", "ntasks", "n", "clusters", "M", "test-only"), "",
+         "wrap", "parsable", "nodes", "N", "ntasks", "n", "clusters", "M", "test-only", "requeue", "no-requeue"), "",
     ),
     "partition": "queue", "p": "queue", "account": "account", "A": "account", "time": "timeout", "t": "timeout",
     "cpus-per-task": "ncpus", "c": "ncpus", "gres": "ngpus", "gpus": "ngpus", "G": "ngpus",
@@ -72,14 +74,15 @@ _SLURM = {
 
 _PBS_PROGRAMS = ("qsub", "qstat", "qdel")
 _SLURM_PROGRAMS = ("sbatch", "squeue", "scancel")
+_PBS_ONCE, _ONCE = "#PBS -r n", "#SBATCH --no-requeue"
 
 SCHEDULERS = {
     scheduler.name: scheduler
     for scheduler in (
-        Scheduler("pbs", "PBS", "pbs", _PBS_PROGRAMS, "N", "A", "qstat -Q", _PBS, longest=15),
-        Scheduler("pbs_classic", "PBS", "pbs", _PBS_PROGRAMS, "N", "A", "qstat -Q", _PBS, longest=15),
+        Scheduler("pbs", "PBS", "pbs", _PBS_PROGRAMS, "N", "A", "qstat -Q", _PBS, longest=15, once=_PBS_ONCE),
+        Scheduler("pbs_classic", "PBS", "pbs", _PBS_PROGRAMS, "N", "A", "qstat -Q", _PBS, longest=15, once=_PBS_ONCE),
         Scheduler("lsf", "LSF", "lsf", ("bsub", "bjobs", "bkill"), "J", "P", "bqueues", _LSF, seconds=False),
-        Scheduler("slurm", "Slurm", "slurm", _SLURM_PROGRAMS, "job-name", "account", "sinfo -s", _SLURM),
+        Scheduler("slurm", "Slurm", "slurm", _SLURM_PROGRAMS, "job-name", "account", "sinfo -s", _SLURM, once=_ONCE),
     )
 }
 LOCAL = "local"

@@ -53,7 +53,7 @@ def directives(
     rendered = io.StringIO()
     executor(name).generate_submit_script(job, context, rendered)
     lines = [line.strip() for line in rendered.getvalue().splitlines() if line.startswith("#") and line[:2] != "#!"]
-    return [_unquoted(line) for line in dict.fromkeys(lines)]
+    return [*(_unquoted(line) for line in dict.fromkeys(lines)), *([scheduler.once] if scheduler.once else [])]
 
 
 def _unquoted(line: str) -> str:
@@ -78,8 +78,8 @@ def shown(name: str, text: str) -> str:
     return f"{shlex.join(_argv(name))} <<'EOF'\n{text}EOF"
 
 
-def submit(name: str, text: str, variables: Mapping[str, str]) -> str:
-    """Submit a script and return the id that the scheduler gave the job.
+def submit(name: str, text: str, variables: Mapping[str, str], *, hint: str = "") -> str:
+    """Submit a script and return the id that the scheduler gave the job; `hint` is added to that of a refusal.
 
     Raises:
         LauncherError: the scheduler refused it, or cannot be reached.
@@ -87,15 +87,14 @@ def submit(name: str, text: str, variables: Mapping[str, str]) -> str:
     scheduler = SCHEDULERS[name]
     answer = run(name, _argv(name), stdin=text, limit=LIMIT, extra=variables)
     if not answer.ok:
-        raise _refused(scheduler, answer.words)
+        raise _refused(scheduler, answer.words, hint)
     try:
         return str(executor(name).job_id_from_submit_output(answer.out))
     except Exception:
-        raise _refused(scheduler, answer.words) from None
+        raise _refused(scheduler, answer.words, hint) from None
 
 
-def _refused(scheduler: Scheduler, words: str) -> LauncherError:
+def _refused(scheduler: Scheduler, words: str, more: str) -> LauncherError:
     words = re.sub(r"(sbatch|qsub|bsub): (error: )?", "", words).rstrip(".")
-    return LauncherError(
-        f"{scheduler.title} refused the job: {words}.", hint=f"{scheduler.queues} lists the queues of this cluster."
-    )
+    hint = f"{scheduler.queues} lists the queues of this cluster."
+    return LauncherError(f"{scheduler.title} refused the job: {words}.", hint=f"{hint}\n  {more}" if more else hint)

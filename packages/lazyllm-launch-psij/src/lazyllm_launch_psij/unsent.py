@@ -11,11 +11,12 @@ from lazyllm.jobs.recording import died, owner
 from lazyllm.jobs.status import Status, state_of
 from lazyllm.jobs.sweep import gone, here, processes_of, sweep
 
+from .cluster import identity
 from .commands import place_here
 from .schedulers import LOCAL
 
 NOTE = "psij.json"
-"""File in the record: the executor, and who submits the job."""
+"""File in the record: the executor, who submits the job, where, and which cluster answered there."""
 SUBMITTING = "submitting"
 """Stands for the id of a job until its scheduler has named one."""
 SUBMISSION, LATE = 60.0, 120.0
@@ -24,7 +25,8 @@ SUBMISSION, LATE = 60.0, 120.0
 
 def begin(record: Record, name: str) -> None:
     """Note that this process submits a job through the executor `name`."""
-    noted = {"executor": name, "submitter": owner(), "place": place_here(name)}
+    place = place_here(name)
+    noted = {"executor": name, "submitter": owner(), "place": place, "cluster": identity(name, place)}
     runner.write_json(str(record.folder / NOTE), noted)
     record.submitted(SUBMITTING)
 

@@ -69,11 +69,11 @@ class Wishes:
         return queue
 
     def check(self, name: str) -> None:
-        """Refuse what the executor cannot be asked for."""
+        """Refuse what the executor cannot be asked for; whether GPUs can, `gpus.fitted` says."""
         if name != LOCAL:
             option_pairs(SCHEDULERS[name], self.options)
             return
-        given = {key: getattr(self, key) for key in ("queue", "account", "ncpus", "ngpus", "options")}
+        given = {key: getattr(self, key) for key in ("queue", "account", "ncpus", "options")}
         for key, value in given.items():
             if value:
                 raise InputError(
