@@ -85,6 +85,20 @@ def tray():
 
 
 @pytest.fixture
+def begun(tray):
+    """A function that makes a job which the queue has begun."""
+
+    def make(*argv, detach=False):
+        job = tray.makejob(list(argv), detach=detach)
+        tray.launch(job)
+        tray.go(job)
+        job.wait_ready(20)
+        return job
+
+    return make
+
+
+@pytest.fixture
 def orphan(tray):
     """A function that makes a record whose launcher is not installed."""
 
@@ -315,14 +329,11 @@ def test_a_detached_job_outlives_the_job_around_it(tray, tmp_path):
     tray.state[owned.jobid] = Status.Failed
 
 
-def test_a_dead_queue_with_the_runner_here(tray):
-    job = tray.makejob(["sh", "-c", "trap '' TERM; while :; do sleep 0.1; done"])
-    tray.launch(job)
-    tray.go(job)
-    job.wait_ready(20)
-    begun = time.monotonic()
+def test_a_dead_queue_with_the_runner_here(begun):
+    job = begun("sh", "-c", "trap '' TERM; while :; do sleep 0.1; done")
+    since = time.monotonic()
     assert manage.stop(job.id, force=True).state is Status.Cancelled
-    assert time.monotonic() - begun < 3
+    assert time.monotonic() - since < 3
 
 
 def test_a_listing_asks_a_launcher_once_about_all(tray, monkeypatch):
@@ -367,23 +378,17 @@ def test_a_running_job_elsewhere_whose_queue_cannot_cancel(tray):
     assert told.state is Status.Failed and "given up" in told.reason and "cancel does not answer" in told.reason
 
 
-def test_a_far_runner_reads_the_note_though_its_queue_cannot_cancel(tray, lines, monkeypatch):
+def test_a_far_runner_reads_the_note_though_its_queue_cannot_cancel(begun, tray, lines, monkeypatch):
     monkeypatch.setattr("lazyllm.jobs.job.signal_runner", lambda *_: False)  # no signal reaches it
-    job = tray.makejob(["sleep", "300"])
-    tray.launch(job)
-    tray.go(job)
-    job.wait_ready(20)
+    job = begun("sleep", "300")
     tray.faults["cancel"] = 1
     told = manage.stop(job.id)
     assert (told.state, told.reason) == (Status.Cancelled, "stopped") and not tray.faults["cancel"]
     assert "cancel does not answer" in lines() and "its own runner" not in told.reason
 
 
-def test_a_running_job_whose_queue_cannot_cancel(tray):
-    job = tray.makejob(["sleep", "300"])
-    tray.launch(job)
-    tray.go(job)
-    job.wait_ready(20)
+def test_a_running_job_whose_queue_cannot_cancel(begun, tray):
+    job = begun("sleep", "300")
     tray.faults["cancel"] = 9
     assert manage.stop(job.id).state is Status.Cancelled
 
@@ -404,11 +409,8 @@ def test_a_followed_output_ends_where_only_the_scheduler_knows_the_end(tray):
     assert list(manage.logs(job.id, follow=True)) == [] and manage.info(job.record).state is Status.Failed
 
 
-def test_reap_ends_what_an_ended_job_of_a_scheduler_left_on_this_machine(tray):
-    job = tray.makejob(["sh", "-c", "setsid sleep 300 & sleep 300"])
-    tray.launch(job)
-    tray.go(job)
-    job.wait_ready(20)
+def test_reap_ends_what_an_ended_job_of_a_scheduler_left_on_this_machine(begun, tray):
+    job = begun("sh", "-c", "setsid sleep 300 & sleep 300")
     told = job.details()
     os.kill(told["runner_pid"], signal.SIGKILL)
     path = job.record.folder / "status.json"
@@ -419,11 +421,8 @@ def test_reap_ends_what_an_ended_job_of_a_scheduler_left_on_this_machine(tray):
     assert (report.id, report.left) == (job.id, []) and report.pids and not processes_of(job.record, {})
 
 
-def test_reap_ends_a_job_whose_record_was_removed(tray):
-    job = tray.makejob(["sleep", "300"], detach=True)
-    tray.launch(job)
-    tray.go(job)
-    job.wait_ready(20)
+def test_reap_ends_a_job_whose_record_was_removed(begun):
+    job = begun("sleep", "300", detach=True)
     told = job.details()
     runner.remove(str(job.record.folder))
     (report,) = manage.reap()
@@ -431,11 +430,8 @@ def test_reap_ends_a_job_whose_record_was_removed(tray):
     assert {told["runner_pid"], told["pid"]} <= {*report.pids} and not processes_of(job.record, {})
 
 
-def test_a_runner_that_was_stopped_hears_of_the_end_all_the_same(tray):
-    job = tray.makejob(["sleep", "300"])
-    tray.launch(job)
-    tray.go(job)
-    job.wait_ready(20)
+def test_a_runner_that_was_stopped_hears_of_the_end_all_the_same(begun):
+    job = begun("sleep", "300")
     os.kill(job.details()["runner_pid"], signal.SIGSTOP)
     assert signal_runner(job.details(), force=False)
     deadline = time.monotonic() + 20
