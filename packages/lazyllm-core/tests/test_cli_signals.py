@@ -60,6 +60,17 @@ main()
 '''
 
 
+@pytest.fixture(autouse=True)
+def heard() -> Iterator[None]:
+    """Have programs hear signals, though nohup or a shell's background has this process, and so them, ignore some."""
+    ignored = [n for n in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) == signal.SIG_IGN]
+    for number in ignored:
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+    yield
+    for number in ignored:
+        signal.signal(number, signal.SIG_IGN)
+
+
 @pytest.fixture
 def serve(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     """A function that starts `lazyllm deploy` in the foreground, and returns once its URL is printed."""
