@@ -157,8 +157,13 @@ def test_its_node_fails(until):
             job.wait(30)
         assert job.status is Status.Failed
     finally:
-        slurm("scontrol", "update", node, "state=resume")
-    until(lambda: "idle" in slurm("sinfo", "-h", "-N", "-n", node.partition("=")[2], "-o", "%T"))
+        until(lambda: is_up(node), 60)
+
+
+def is_up(node):
+    """Have a node resumed, and say whether it is up; other jobs may be on it by then."""
+    slurm("scontrol", "update", node, "state=resume")
+    return "down" not in (slurm("sinfo", "-h", "-N", "-n", node.partition("=")[2], "-o", "%T") or "down")
 
 
 def test_preempted():
