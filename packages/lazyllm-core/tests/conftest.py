@@ -76,3 +76,27 @@ def double() -> Iterator[Double]:
 @pytest.fixture
 def sse() -> Callable[..., bytes]:
     return events
+
+
+@pytest.fixture(scope="session")
+def shout() -> type:
+    """`deploy.shout`, an engine with a protocol of its own."""
+    from lazyllm.components import LazyLLMDeployBase
+
+    class ShoutDeploy(LazyLLMDeployBase):
+        message_format = {"text": "Who are you ?", "parameters": {"max_new_tokens": 10, "stop_words": None}}
+        keys_name_handle = {"inputs": "text", "stop": "stop_words"}
+
+        @staticmethod
+        def extract_result(text: str, inputs: Any) -> str:
+            return str(json.loads(text)["answer"])
+
+        @staticmethod
+        def stream_parse_parameters() -> dict[str, Any]:
+            return {"delimiter": b"\0"}
+
+        @staticmethod
+        def stream_url_suffix() -> str:
+            return "_stream"
+
+    return ShoutDeploy

@@ -15,22 +15,6 @@ from typing import Any
 import pytest
 
 from lazyllm.cli import run
-from lazyllm.components import LazyLLMDeployBase
-
-
-class MumbleDeploy(LazyLLMDeployBase):
-    """An engine with a protocol of its own."""
-
-    message_format = {"text": "", "max_new_tokens": 10}
-    keys_name_handle = {"inputs": "text"}
-
-    @staticmethod
-    def extract_result(text: str, inputs: Any) -> str:
-        return str(json.loads(text)["answer"])
-
-    @staticmethod
-    def stream_parse_parameters() -> dict[str, Any]:
-        return {"delimiter": b"\0"}
 
 
 class _Terminal(io.StringIO):
@@ -77,19 +61,20 @@ def test_a_server_that_has_gone_ends_no_conversation(
     assert capsys.readouterr().err.count("No server answers at") == 2
 
 
+@pytest.mark.usefixtures("shout")
 def test_an_engine_of_its_own_protocol_is_asked_line_by_line(
     double: Any, typed: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("lazyllm.module.url._protocol_of", lambda url: "mumble")
-    double.answers["/v1"] = lambda body: json.dumps({"answer": f"<{body['text']}>"}).encode() + b"\0"
+    monkeypatch.setattr("lazyllm.module.url._protocol_of", lambda url: "shout")
+    double.answers["/v1_stream"] = lambda body: json.dumps({"answer": f"<{body['text']}>"}).encode() + b"\0"
     typed("one", "two")
     assert run(["chat", double.url]) == 0
     shown = capsys.readouterr()
     assert "<one>" in shown.out and "<two>" in shown.out
-    assert shown.err.count("Engine mumble is asked each line alone") == 1
-    assert [body["text"] for body in double.requests("/v1")] == ["one", "two"]
+    assert shown.err.count("Engine shout is asked each line alone") == 1
+    assert [body["text"] for body in double.requests("/v1_stream")] == ["one", "two"]
     assert run(["chat", double.url, "hi", "--system", "S"]) == 2
-    assert "--system: engine mumble" in capsys.readouterr().err and len(double.requests("/v1")) == 2
+    assert "--system: engine shout" in capsys.readouterr().err and len(double.requests("/v1_stream")) == 2
 
 
 def on_a_terminal(args: list[str], *lines: bytes) -> bytes:

@@ -17,6 +17,8 @@ from lazyllm.components import LazyLLMDeployBase, LazyLLMFinetuneBase
 from lazyllm.components.prompter import PrompterBase
 from lazyllm.errors import InputError, ServiceError
 
+pytestmark = pytest.mark.usefixtures("shout")
+
 
 class Upper(PrompterBase):
     """A prompter whose prompts are easy to read in assertions."""
@@ -64,25 +66,6 @@ def test_streams_yield_pieces(double: Any, sse: Any) -> None:
     double.answers["/v1/completions"] = sse({"choices": [{"text": "a"}]}, {"choices": [{"text": "b"}]})
     assert list(UrlModule(double.url, stream=True)("q")) == ["a", "b"]
     assert list(UrlModule(double.url)("q", stream=True)) == ["a", "b"]
-
-
-class ShoutDeploy(LazyLLMDeployBase):
-    """An engine with a protocol of its own."""
-
-    message_format = {"text": "Who are you ?", "parameters": {"max_new_tokens": 10, "stop_words": None}}
-    keys_name_handle = {"inputs": "text", "stop": "stop_words"}
-
-    @staticmethod
-    def extract_result(text: str, inputs: Any) -> str:
-        return str(json.loads(text)["answer"])
-
-    @staticmethod
-    def stream_parse_parameters() -> dict[str, Any]:
-        return {"delimiter": b"\0"}
-
-    @staticmethod
-    def stream_url_suffix() -> str:
-        return "_stream"
 
 
 def test_an_engines_own_protocol(double: Any) -> None:
@@ -312,8 +295,8 @@ def test_each_of_several_answers_is_formatted(double: Any) -> None:
     assert UrlModule(double.url).formatter(JsonFormatter("[a]"))("x", n=2) == [1, 2]
 
 
-def test_a_list_that_an_engine_answers_is_one_answer(double: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ShoutDeploy, "extract_result", staticmethod(lambda text, inputs: json.loads(text)))
+def test_a_list_that_an_engine_answers_is_one_answer(shout: Any, double: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shout, "extract_result", staticmethod(lambda text, inputs: json.loads(text)))
     double.answers["/generate"] = [1, 2]
     url = double.url.removesuffix("/v1") + "/generate"
     assert UrlModule(url, protocol="shout").formatter(len)("x") == 2
